@@ -1,0 +1,150 @@
+"""Open a recording and read from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from worldmodel.datasets.schema import Episode, Manifest, Provenance, ShardEntry
+from worldmodel.datasets.shard import Shard
+from worldmodel.errors import RecordingError, WorldModelError
+
+
+class Recording:
+    """A finished recording: an index in memory, its frames on the disk.
+
+    Files are opened when first read, anew in every process, so a recording may be handed to workers.
+
+    Attributes:
+        folder: where it is.
+        manifest: what it says of itself.
+        frame_start: `[E + 1]` int64, rows of each episode among all frames.
+        action_start: `[E + 1]` int64, the same among all actions.
+        whole_frames: `[E]` int64, frames of each episode that are `steps_per_frame` control steps apart;
+            less by one than all its frames where the world ended it in between.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        camera = manifest.provenance.camera_key
+        self._shards = [Shard(folder / entry.file, camera) for entry in manifest.shards]
+        frame_starts, action_starts = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+        whole: list[NDArray[np.int64]] = []
+        for shard, entry in zip(self._shards, manifest.shards, strict=True):
+            _check(shard, entry, manifest.provenance, first=sum(map(len, whole)))
+            frame_start, action_start = shard.episode_column("frame_start"), shard.episode_column("action_start")
+            frame_starts.append(frame_start[1:] + frame_starts[-1][-1])
+            action_starts.append(action_start[1:] + action_starts[-1][-1])
+            whole.append(np.diff(action_start) // manifest.provenance.steps_per_frame + 1)
+        self.frame_start = np.concatenate(frame_starts)
+        self.action_start = np.concatenate(action_starts)
+        self.whole_frames = np.concatenate(whole) if whole else np.zeros(0, np.int64)
+        self._shard_frames = np.cumsum([0, *(entry.frames for entry in manifest.shards)])
+        self._shard_actions = np.cumsum([0, *(entry.actions for entry in manifest.shards)])
+        self._shard_episodes = np.cumsum([0, *(entry.episodes for entry in manifest.shards)])
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Recording:
+        """Open the recording in `folder`.
+
+        Raises:
+            RecordingError: there is none, it is foreign or damaged, or it has no finished episode yet.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        if not manifest.shards:
+            raise RecordingError(
+                f"The recording '{folder}' has no finished episode yet. Continue it with: "
+                f"worldmodel record --out {folder} --resume"
+            )
+        return cls(folder, manifest)
+
+    @property
+    def provenance(self) -> Provenance:
+        return self.manifest.provenance
+
+    @property
+    def episodes(self) -> int:
+        return len(self.frame_start) - 1
+
+    @property
+    def frames(self) -> int:
+        return int(self.frame_start[-1])
+
+    def episode(self, index: int) -> Episode:
+        """Return episode `index`, whole."""
+        if not 0 <= index < self.episodes:
+            raise RecordingError(f"Episode {index} is not in '{self.folder}': it holds 0 to {self.episodes - 1}.")
+        shard = int(np.searchsorted(self._shard_episodes, index, side="right")) - 1
+        return self._shards[shard].read_episode(index - int(self._shard_episodes[shard]))
+
+    def read_frames(self, start: int, stop: int, out: NDArray[np.uint8]) -> None:
+        """Read frames of rows `start` to `stop`, which lie in one episode, into `out [stop - start, H, W, 3]`."""
+        shard, first = self._locate(self._shard_frames, start)
+        shard.read_into("frames", start - first, stop - first, out)
+
+    def read_actions(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return actions of rows `start` to `stop`, which lie in one episode, `[stop - start, A]`."""
+        shard, first = self._locate(self._shard_actions, start)
+        actions: NDArray[np.float32] = shard.read("actions", start - first, stop - first)
+        return actions
+
+    def close(self) -> None:
+        """Close all files in this process."""
+        for shard in self._shards:
+            shard.close()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _locate(self, starts: NDArray[np.int64], row: int) -> tuple[Shard, int]:
+        index = int(np.searchsorted(starts, row, side="right")) - 1
+        return self._shards[index], int(starts[index])
+
+
+def _check(shard: Shard, entry: ShardEntry, provenance: Provenance, *, first: int) -> None:
+    """Refuse a shard that is not the one the manifest lists, whose episodes begin with number `first`."""
+
+    def expect(what: str, held: ArrayLike, expected: ArrayLike) -> None:
+        if not np.array_equal(held, expected):
+            values = f" ({held!s} in the file, {expected!s} in the manifest)" if np.size(held) < 5 else ""
+            raise RecordingError(
+                f"Shard '{shard.path}': its {what} are not those that the manifest says{values}. "
+                "The file was replaced or damaged."
+            )
+
+    frame_start, action_start = shard.episode_column("frame_start"), shard.episode_column("action_start")
+    held = (len(frame_start) - 1, int(frame_start[-1]), int(action_start[-1]))
+    expect("numbers of episodes, frames and actions", held, (entry.episodes, entry.frames, entry.actions))
+    expect("frames' size", shard.row_shape("frames"), (provenance.height, provenance.width, 3))
+    expect("actions' size", shard.row_shape("actions"), (len(provenance.low),))
+    expect("episodes", shard.episode_column("index"), np.arange(first, first + entry.episodes))
+    expect("seeds", np.unique(shard.episode_column("seed")), [provenance.seed])
+    blocks = -(-np.diff(action_start) // provenance.steps_per_frame)
+    expect("frames in each episode", np.diff(frame_start), blocks + 1)
+
+
+def split_episodes(episodes: int, held_out: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split episodes `0 .. episodes - 1` into those to train on and those held out, each in rising order.
+
+    Args:
+        held_out: share to hold out, in (0, 1); at least one episode is held out, and one is left.
+
+    Raises:
+        RecordingError: there are fewer than two episodes.
+        WorldModelError: `held_out` is no share.
+    """
+    if not 0 < held_out < 1:
+        raise WorldModelError(f"held_out is {held_out}; expected a share between 0 and 1.")
+    if episodes < 2:
+        raise RecordingError(
+            f"The recording has {episodes} episode; expected at least 2, one to train on and one held out. Record more."
+        )
+    count = min(max(1, round(episodes * held_out)), episodes - 1)
+    order = np.random.default_rng([seed, episodes]).permutation(episodes)
+    return np.sort(order[count:]), np.sort(order[:count])

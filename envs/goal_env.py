@@ -1,0 +1,96 @@
+"""A task as a gymnasium environment: observe an image, be shown an image of the goal."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.envs.registry import make_task
+from worldmodel.envs.renderer import Frame, Renderer, RendererConfig
+from worldmodel.envs.world import Action, State
+from worldmodel.errors import WorldModelError
+
+
+class Observation(TypedDict):
+    """What the robot sees: `image` and `goal`, each `[H, W, 3]` uint8."""
+
+    image: Frame
+    goal: Frame
+
+
+class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """One of our tasks, with its goal told only by an image.
+
+    The reward is minus the distance to the goal, in the task's unit; `info` has `distance` and `success`.
+    Reaching the goal does not end an episode: to stay there is part of the task.
+
+    Args:
+        task: a name in `registry.TASKS`.
+        size: height and width of the images, pixels.
+        render_mode: "rgb_array", or None.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  as gymnasium declares it
+
+    def __init__(self, task: str, size: int = 64, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
+        self.task = make_task(task)
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_seconds)}
+        self.model, self.data = self.task.model, self.task.data
+        self._renderer = Renderer(RendererConfig(size, size, self.task.camera), model=self.task.model)
+        image = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict({"image": image, "goal": image})  # type: ignore[assignment]
+        self.action_space = gymnasium.spaces.Box(self.task.low, self.task.high, dtype=np.float32)
+        self._steps = 0
+        self._goal: State | None = None
+        self._goal_image: Frame = np.zeros((size, size, 3), np.uint8)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: makes start and goal repeatable.
+            options: may hold `start` and `goal`, each a `State`, in place of random ones.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        unknown = set(options) - {"start", "goal"}
+        if unknown:
+            raise WorldModelError(f"Unknown reset options {sorted(unknown)}. Valid: 'start', 'goal'.")
+        goal, start = self.task.sample(self.np_random), self.task.sample(self.np_random)
+        self._goal = options.get("goal", goal)
+        self.task.set_state(self._goal)
+        self._goal_image = self._renderer.draw(self.data)
+        self.task.set_state(options.get("start", start))
+        self._steps = 0
+        return self._observe(), self._info()
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if np.shape(action) != self.action_space.shape or not np.isfinite(action).all():
+            raise WorldModelError(f"Action {action} is not one of {self.action_space}: expected finite numbers in it.")
+        self.task.step(action)
+        self._steps += 1
+        info = self._info()
+        return self._observe(), -info["distance"], False, self._steps >= self.task.max_steps, info
+
+    def render(self) -> Frame:
+        return self._renderer.draw(self.data)
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    def _observe(self) -> Observation:
+        return {"image": self._renderer.draw(self.data), "goal": self._goal_image.copy()}
+
+    def _info(self) -> dict[str, Any]:
+        if self._goal is None:
+            raise WorldModelError("The environment has no goal yet: call reset() before step().")
+        distance = self.task.distance(self.task.state(), self._goal)
+        return {"distance": distance, "success": distance <= self.task.tolerance}

@@ -1,0 +1,45 @@
+"""A planar arm of two links, seen from above, that takes the pose shown in an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.envs.task import Task
+from worldmodel.envs.world import State
+
+LINK = 0.12  # length of each link, m, as in reacher.xml
+
+
+class Reacher(Task):
+    """Bring the whole arm, not only its fingertip, to the pose in the goal image.
+
+    Actions: torque of shoulder and elbow, as a share of 0.05 N m, in [-1, 1].
+    Distance: the larger of the elbow's and the fingertip's distance to their places in the goal pose, m.
+    Hard because the motors set accelerations: a pose must be reached and the arm be brought to rest there,
+    and one image does not show velocity.
+
+    Source: after dm_control's reacher (Tassa et al., DeepMind Control Suite, 2018): its lengths, gears and
+    damping. Differs: the goal is a pose instead of a point, its tolerance 0.025 m instead of 0.05 m.
+    """
+
+    camera = "top"
+    substeps = 2
+    max_steps = 200
+    tolerance = 0.025
+    unit = "m"
+
+    def sample(self, rng: np.random.Generator) -> State:
+        qpos = np.array([rng.uniform(-np.pi, np.pi), rng.uniform(-2.6, 2.6)])
+        return State(qpos=qpos, qvel=np.zeros(2), act=np.zeros(0), time=0.0)
+
+    def distance(self, state: State, goal: State) -> float:
+        return float(np.linalg.norm(_places(state) - _places(goal), axis=-1).max())
+
+
+def _places(state: State) -> NDArray[np.float64]:
+    """Return where elbow and fingertip are, `[2, 2]`, m."""
+    shoulder, elbow = state.qpos
+    first = LINK * np.array([np.cos(shoulder), np.sin(shoulder)])
+    second = LINK * np.array([np.cos(shoulder + elbow), np.sin(shoulder + elbow)])
+    return np.stack([first, first + second])

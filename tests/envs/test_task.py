@@ -1,0 +1,164 @@
+"""What every task of ours promises, tried on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import worldmodel  # noqa: F401  registers the tasks with gymnasium
+from worldmodel.envs.goal_env import GoalEnv
+from worldmodel.envs.registry import TASKS, make_task
+from worldmodel.envs.renderer import Renderer, RendererConfig
+from worldmodel.envs.task import Task
+from worldmodel.errors import WorldModelError
+
+pytestmark = pytest.mark.parametrize("name", TASKS)
+
+
+@pytest.fixture
+def task(name: str) -> Task:
+    return make_task(name)
+
+
+@pytest.fixture
+def env(name: str) -> Iterator[GoalEnv]:
+    env = GoalEnv(name, size=32, render_mode="rgb_array")
+    yield env
+    env.close()
+
+
+def random_actions(task: Task, count: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(task.low, task.high, (count, len(task.low))).astype(np.float32)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_gymnasium_makes_it_and_finds_no_fault(name: str) -> None:
+    env = gymnasium.make(name, render_mode="rgb_array")
+    check_env(env.unwrapped)
+    assert env.unwrapped.metadata["render_fps"] == round(1 / make_task(name).control_seconds)
+    env.close()
+
+
+def test_actuators_are_bounded(task: Task) -> None:
+    assert np.isfinite([task.low, task.high]).all()
+    assert (task.low < task.high).all()
+
+
+def test_a_seed_repeats_an_episode(env: GoalEnv) -> None:
+    actions = random_actions(env.task, 20)
+
+    def play(seed: int) -> list[np.ndarray]:
+        observation, _ = env.reset(seed=seed)
+        seen = [observation["image"], observation["goal"]]
+        for action in actions:
+            observation, reward, *_ = env.step(action)
+            seen += [observation["image"], np.array(reward)]
+        return seen
+
+    first, again, other = play(1), play(1), play(2)
+    assert all(map(np.array_equal, first, again))
+    assert not np.array_equal(first[0], other[0])
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_distance_is_zero_at_the_goal_and_symmetric(task: Task) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one, other = task.sample(rng), task.sample(rng)
+        assert task.distance(one, one) == 0
+        assert task.distance(one, other) == pytest.approx(task.distance(other, one))
+        assert task.distance(one, other) > 0
+
+
+def test_success_is_told_at_the_goal_and_only_near_it(env: GoalEnv) -> None:
+    rng = np.random.default_rng(0)
+    goal = env.task.sample(rng)
+    _, info = env.reset(options={"start": goal, "goal": goal})
+    assert info["success"]
+    assert info["distance"] == 0
+    start = next(state for state in iter(lambda: env.task.sample(rng), None) if env.task.distance(state, goal) > 0.1)
+    _, info = env.reset(options={"start": start, "goal": goal})
+    assert not info["success"]
+    assert info["distance"] == env.task.distance(start, goal)
+
+
+def test_the_goal_image_is_the_image_of_the_goal_state(env: GoalEnv) -> None:
+    rng = np.random.default_rng(0)
+    start, goal = env.task.sample(rng), env.task.sample(rng)
+    observation, _ = env.reset(options={"start": start, "goal": goal})
+    with Renderer(RendererConfig(32, 32, env.task.camera), model=env.task.model) as renderer:
+        for name, state in (("goal", goal), ("image", start)):
+            env.task.set_state(state)
+            assert np.array_equal(observation[name], renderer.draw(env.task.data))  # type: ignore[literal-required]
+
+
+def test_the_goal_image_stays_and_the_image_moves(env: GoalEnv) -> None:
+    first, _ = env.reset(seed=0)
+    for action in random_actions(env.task, 30):
+        last, *_ = env.step(action)
+    assert np.array_equal(first["goal"], last["goal"])
+    assert not np.array_equal(first["image"], last["image"])
+
+
+def test_actions_beyond_the_bounds_are_clipped(task: Task) -> None:
+    def after(action: np.ndarray) -> np.ndarray:
+        task.reset(np.random.default_rng(0))
+        for _ in range(10):
+            task.step(action)
+        return np.concatenate([task.data.qpos, task.data.qvel])
+
+    assert np.array_equal(after(task.high + 9), after(task.high))
+    assert np.array_equal(after(task.low - 9), after(task.low))
+    assert not np.array_equal(after(task.high), after(task.low))
+
+
+def test_a_state_can_be_taken_and_put_back(task: Task) -> None:
+    task.reset(np.random.default_rng(0))
+    before, after = random_actions(task, 10), random_actions(task, 10)[::-1]
+    for action in before:
+        task.step(action)
+    kept = task.state()
+    for action in after:
+        task.step(action)
+    end = task.state()
+    task.set_state(kept)
+    back = task.state()
+    assert np.array_equal(back.qpos, kept.qpos)
+    assert np.array_equal(back.qvel, kept.qvel)
+    assert back.time == kept.time
+    for action in after:
+        task.step(action)
+    np.testing.assert_allclose(task.state().qpos, end.qpos, atol=1e-9)
+    assert task.state().time == pytest.approx(end.time)
+
+
+def test_time_passes_by_the_control_step_and_ends_the_episode(env: GoalEnv) -> None:
+    env.reset(seed=0)
+    action = np.zeros_like(env.task.low)
+    for step in range(1, env.task.max_steps + 1):
+        _, _, terminated, truncated, _ = env.step(action)
+        assert not terminated
+        assert truncated == (step == env.task.max_steps)
+        assert env.task.data.time == pytest.approx(step * env.task.control_seconds)
+
+
+def test_a_bad_action_is_refused(env: GoalEnv) -> None:
+    env.reset(seed=0)
+    with pytest.raises(WorldModelError, match="finite"):
+        env.step(np.full_like(env.task.low, np.nan))
+    with pytest.raises(WorldModelError, match="Box"):
+        env.step(np.zeros(len(env.task.low) + 1, np.float32))
+
+
+def test_an_unknown_option_is_refused(env: GoalEnv) -> None:
+    with pytest.raises(WorldModelError, match=r"'gaol'.*Valid: 'start', 'goal'"):
+        env.reset(options={"gaol": None})
+
+
+def test_a_step_before_the_first_reset_is_refused(env: GoalEnv) -> None:
+    with pytest.raises(WorldModelError, match="reset"):
+        env.step(np.zeros_like(env.task.low))

@@ -1,0 +1,79 @@
+"""Record video of MuJoCo worlds, learn their physics by forecasting masked future frames, plan with what was learned.
+
+    from worldmodel import RecordConfig, record
+
+The public names below are imported when they are first used, so that `import worldmodel` is quick and a
+recording worker never loads PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.clips import Clips
+    from worldmodel.datasets.reader import Recording
+    from worldmodel.datasets.recorder import RecordConfig, record
+    from worldmodel.envs.registry import make_task, make_world
+    from worldmodel.errors import WorldModelError
+    from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
+    from worldmodel.models.world_model import WorldModel, WorldModelConfig
+    from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+    from worldmodel.training.checkpoint import load_model
+    from worldmodel.training.device import choose_compute
+    from worldmodel.training.trainer import TrainConfig, Trainer
+
+_HOMES = {
+    "Clips": "datasets.clips",
+    "EvaluationConfig": "evaluation.evaluate",
+    "PlanningConfig": "planning.policy",
+    "PlanningPolicy": "planning.policy",
+    "RecordConfig": "datasets.recorder",
+    "Recording": "datasets.reader",
+    "TrainConfig": "training.trainer",
+    "Trainer": "training.trainer",
+    "WorldModel": "models.world_model",
+    "WorldModelConfig": "models.world_model",
+    "WorldModelError": "errors",
+    "choose_compute": "training.device",
+    "evaluate": "evaluation.evaluate",
+    "load_model": "training.checkpoint",
+    "make_task": "envs.registry",
+    "make_world": "envs.registry",
+    "record": "datasets.recorder",
+}
+
+__all__ = [
+    "Clips",
+    "EvaluationConfig",
+    "PlanningConfig",
+    "PlanningPolicy",
+    "RecordConfig",
+    "Recording",
+    "TrainConfig",
+    "Trainer",
+    "WorldModel",
+    "WorldModelConfig",
+    "WorldModelError",
+    "choose_compute",
+    "evaluate",
+    "load_model",
+    "make_task",
+    "make_world",
+    "record",
+]
+
+gymnasium.register(
+    id="worldmodel/Reacher-v0",
+    entry_point="worldmodel.envs.goal_env:GoalEnv",
+    kwargs={"task": "worldmodel/Reacher-v0"},
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'worldmodel' has no attribute '{name}'; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"worldmodel.{_HOMES[name]}"), name)

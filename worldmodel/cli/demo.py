@@ -1,0 +1,122 @@
+"""`worldmodel demo`: the whole way, once: record, learn, plan, see."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from worldmodel.cli.plan import plan_with_bar, print_report
+from worldmodel.cli.record import record_with_bar
+from worldmodel.cli.train import train_with_bars
+from worldmodel.config import to_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.recorder import RecordConfig
+from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
+from worldmodel.training.checkpoint import load_model
+from worldmodel.training.device import choose_compute
+from worldmodel.training.trainer import CONFIG, TrainConfig
+from worldmodel.viewing.demo import write_demo_pictures
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The three stages of the demo."""
+
+    record: RecordConfig = field(default_factory=RecordConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    plan: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Record a reacher, train a world model on the video, control the arm to goal images it has not seen.
+
+    A demo that was interrupted goes on where it stopped; one that is finished is moved aside and a new one made.
+
+    Attributes:
+        out: folder for everything.
+        seed: of recording, training and evaluation.
+        device: "auto" takes CUDA where there is one, else the CPU.
+    """
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    device: str = "auto"
+
+    def run(self) -> None:
+        console = Console(highlight=False)
+        base = DemoConfig()
+        config = DemoConfig(
+            replace(base.record, seed=self.seed),
+            replace(base.train, seed=self.seed),
+            replace(base.plan, seed=self.seed),
+        )
+        _make_room(self.out, config, console)
+        recording_folder, run = self.out / "recording", self.out / "model"
+
+        console.print(f"[bold]1. Record[/] {config.record.frames:,} frames of {config.record.env}")
+        record_with_bar(config.record, recording_folder, resume=True)
+        with Recording.open(recording_folder) as recording:
+            console.print("[bold]2. Learn[/] to forecast masked future frames")
+            trainer = train_with_bars(config.train, recording, run, self.device, resume=True)
+            console.print(f"[bold]3. Plan[/] towards {config.plan.episodes} goal images from held-out episodes")
+            started = time.perf_counter()
+            evaluation = plan_with_bar(config.plan, run, recording, self.out / "plan", self.device)
+            plan_seconds = time.perf_counter() - started
+            console.print("[bold]4. See[/]")
+            compute = choose_compute(self.device)
+            pictures = write_demo_pictures(
+                evaluation, load_model(run, compute.device), recording, run, compute, self.out
+            )
+            seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
+        _write_report(self.out / REPORT, evaluation, seconds)
+        print_report(evaluation.report)
+        _print_paths(console, self.out, seconds, pictures)
+
+
+def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
+    """Keep an unfinished demo of the same configuration; move any other aside."""
+    path = out / CONFIG
+    unfinished = path.exists() and not (out / REPORT).exists() and path.read_text(encoding="utf-8") == to_json(config)
+    if out.exists() and any(out.iterdir()) and not unfinished:
+        aside = out.with_name(f"{out.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        out.rename(aside)
+        console.print(f"The earlier demo was moved to {aside}.")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(config), encoding="utf-8")
+
+
+def _write_report(path: Path, evaluation: Evaluation, seconds: dict[str, float]) -> None:
+    report = evaluation.report
+    summary = {
+        "success": report.success.value,
+        "success_low": report.success.low,
+        "success_high": report.success.high,
+        "episodes": report.success.count,
+        "random": report.floors["uniform"].value,
+        "zero": report.floors["zero"].value,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "control": asdict(report),
+    }
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def _print_paths(console: Console, out: Path, seconds: dict[str, float], pictures: list[Path]) -> None:
+    table = Table(title="Time", title_justify="left", show_header=False)
+    for name, value in {**seconds, "together": sum(seconds.values())}.items():
+        table.add_row(name, f"{value:,.0f} s")
+    console.print(table)
+    for what, where in (
+        ("Report", str(out / REPORT)),
+        ("Pictures", ", ".join(map(str, pictures))),
+        ("Videos: robot, imagined, goal", str(out / "plan" / "videos")),
+        ("Training", f"tensorboard --logdir {out / 'model' / 'tensorboard'}"),
+    ):
+        console.print(f"{what}: {where}", soft_wrap=True)

@@ -1,0 +1,80 @@
+"""`worldmodel COMMAND …`: choose the command, run it, and turn mistakes into one clear paragraph."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from worldmodel.errors import WorldModelError, unknown_name
+
+# Each command is a module with a frozen dataclass `Command` that has a method `run()`. They are imported when
+# they are asked for: PyTorch alone takes two seconds.
+COMMANDS = {
+    "demo": "Record, train, control and report, once through, on the reacher.",
+    "record": "Record video of a MuJoCo world.",
+    "info": "Say what is in a recording.",
+    "train": "Train a world model on a recording.",
+    "plan": "Control towards goal images with a trained model, and measure how well.",
+    "view": "Make videos and pictures of a recording or of what a model imagines.",
+}
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, 2 for a mistake that the user can mend, or 130 after Ctrl-C."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _print_help()
+        return 0 if arguments else USAGE
+    return guarded(lambda: _dispatch(arguments[0], arguments[1:]))
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """Call `action`; print what a user can mend as one paragraph on standard error, and return the exit code."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        action()
+    except WorldModelError as error:
+        console.print(f"[bold red]Error:[/] {escape(str(error))}")
+        return USAGE
+    except KeyboardInterrupt:
+        console.print("[yellow]Stopped.[/] What was finished is kept; continue with --resume.")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        where = f" '{error.filename}'" if error.filename else ""
+        console.print(
+            f"[bold red]Error:[/] Writing{escape(where)} failed: {os.strerror(error.errno)}. Free space, or choose a "
+            "folder that can be written with --out; what was finished is kept."
+        )
+        return USAGE
+    return 0
+
+
+def _dispatch(name: str, arguments: list[str]) -> None:
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    module: Any = importlib.import_module(f"worldmodel.cli.{name}")
+    tyro.cli(module.Command, args=arguments, prog=f"worldmodel {name}").run()
+
+
+def _print_help() -> None:
+    console = Console(highlight=False)
+    console.print("[bold]worldmodel[/]: a robot learns physics by watching.\n\nusage: worldmodel COMMAND [OPTIONS]\n")
+    for name, what in COMMANDS.items():
+        console.print(f"  [bold]{name:8}[/] {what}")
+    console.print("\nworldmodel COMMAND --help tells the options of a command.")

@@ -1,0 +1,81 @@
+"""`worldmodel plan`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from worldmodel.cli.progress import bar
+from worldmodel.config import to_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.evaluation.evaluate import ControlReport, Evaluation, EvaluationConfig, evaluate
+from worldmodel.training.checkpoint import load_model
+from worldmodel.training.device import choose_compute
+from worldmodel.viewing.control import write_control_videos
+
+
+@dataclass(frozen=True)
+class Command:
+    """Control towards goal images from held-out episodes, and measure how well.
+
+    Attributes:
+        run_folder: folder of a trained run.
+        recording: folder of the recording that it was trained on.
+        out: folder for the report and the videos; `plan` inside the run when left out.
+        device: "auto" takes CUDA where there is one, else the CPU.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path, tyro.conf.Positional]
+    out: Path | None = None
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluationConfig)
+    device: str = "auto"
+
+    def run(self) -> None:
+        out = self.out or self.run_folder / "plan"
+        with Recording.open(self.recording) as recording:
+            evaluation = plan_with_bar(self.config, self.run_folder, recording, out, self.device)
+        print_report(evaluation.report)
+        Console().print(f"Videos and report: {out}")
+
+
+def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out: Path, device: str) -> Evaluation:
+    """Evaluate with a progress bar; write `config.json`, `report.json` and the videos into `out`."""
+    compute = choose_compute(device)
+    model = load_model(run, compute.device)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(to_json(config), encoding="utf-8")
+    with bar("Controlling", config.budget) as shown:
+        evaluation = evaluate(
+            config,
+            model=model,
+            recording=recording,
+            run=run,
+            compute=compute,
+            progress=lambda done, blocks: shown.update(done, blocks),
+        )
+    evaluation.report.write(out / "report.json")
+    seconds_per_frame = model.interface.steps_per_frame * model.interface.control_seconds
+    write_control_videos(evaluation, out / "videos", seconds_per_frame=seconds_per_frame)
+    return evaluation
+
+
+def print_report(report: ControlReport) -> None:
+    """Print success beside the floors, as a table."""
+    table = Table(
+        title=f"{report.plans} held-out goals, tolerance {report.tolerance:g} {report.unit}", title_justify="left"
+    )
+    table.add_column("policy")
+    table.add_column("at the goal in the end [95 %]")
+    table.add_column("touched it at any time [95 %]")
+    table.add_row("planning with the world model", str(report.success), str(report.success_ever), style="bold")
+    for name, rate in report.floors.items():
+        table.add_row(f"{name} actions", str(rate), str(report.floors_ever[name]))
+    console = Console()
+    console.print(table)
+    console.print(f"{report.milliseconds_per_plan:,.0f} ms to plan for {report.plans} robots at once.")

@@ -1,0 +1,157 @@
+"""Does the robot get there? Closed-loop control on held-out goals, beside what happens without a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldmodel.datasets.policies import make_policy
+from worldmodel.envs.registry import make_task
+from worldmodel.envs.renderer import Renderer, RendererConfig
+from worldmodel.envs.task import Task
+from worldmodel.evaluation.goals import Trial
+from worldmodel.evaluation.interval import Rate, wilson
+from worldmodel.models.world_model import WorldModel
+from worldmodel.planning.policy import PlanningPolicy
+
+FLOORS = ("uniform", "zero", "smooth-noise")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened in B trials of T blocks of K control steps.
+
+    Attributes:
+        distance: `[B, T * K + 1]`, to the goal, in the task's unit, before and after each control step.
+    """
+
+    distance: NDArray[np.float64]
+
+    def success(self, tolerance: float) -> Rate:
+        """Return how often the goal is held at the end."""
+        return wilson(int((self.distance[:, -1] <= tolerance).sum()), len(self.distance))
+
+    def success_ever(self, tolerance: float) -> Rate:
+        """Return how often the goal is touched at any time, as most published figures count."""
+        return wilson(int((self.distance <= tolerance).any(1).sum()), len(self.distance))
+
+
+@dataclass(frozen=True)
+class ControlTrace(Trace):
+    """What happened under a planner.
+
+    Attributes:
+        frames: `[B, T + 1, H, W, 3]` uint8, what the robot saw.
+        imagined: `[B, T + 1, H, W, 3]` uint8, what it had expected to see there when it decided; the first
+            is its own picture of the start.
+        imagined_cost, achieved_cost: `[B, T]`, distance to the goal's latent one block ahead, as forecast and
+            as it came.
+        seconds_per_plan: wall-clock time of one planning call for all trials, s, for each block.
+    """
+
+    frames: NDArray[np.uint8]
+    imagined: NDArray[np.uint8]
+    imagined_cost: NDArray[np.float64]
+    achieved_cost: NDArray[np.float64]
+    seconds_per_plan: NDArray[np.float64]
+
+
+class Progress(Protocol):
+    """Is told after each block how many of all are done."""
+
+    def __call__(self, done: int, blocks: int) -> None: ...
+
+
+def control(
+    policy: PlanningPolicy, model: WorldModel, trials: list[Trial], *, blocks: int, progress: Progress | None = None
+) -> ControlTrace:
+    """Let the planner act in every trial, all planned in one batch.
+
+    Args:
+        blocks: T, action blocks to act for; nothing ends a trial early.
+    """
+    interface = model.interface
+    tasks = [make_task(interface.env) for _ in trials]
+    config = RendererConfig(interface.height, interface.width, interface.camera, interface.quality)
+    with Renderer(config, model=tasks[0].model) as renderer:
+        distances = [_begin(tasks, trials)]
+        policy.reset(torch.from_numpy(np.stack([trial.goal_image for trial in trials])))
+        frames = [np.stack([renderer.draw(task.data) for task in tasks])]
+        goal = _encode(model, np.stack([trial.goal_image for trial in trials]))
+        imagined = [_picture(model, _encode(model, frames[0]))]
+        imagined_cost, achieved_cost, seconds = [], [], []
+        for done in range(blocks):
+            start = time.perf_counter()
+            decision = policy(torch.from_numpy(frames[-1]))
+            actions = decision.actions.cpu().numpy()
+            seconds.append(time.perf_counter() - start)
+            distances.extend(_act(tasks, trials, _planned(actions), interface.steps_per_frame))
+            frames.append(np.stack([renderer.draw(task.data) for task in tasks]))
+            imagined.append(_picture(model, decision.imagined[:, 0]))
+            imagined_cost.append((decision.imagined[:, 0] - goal).square().mean(-1).cpu().numpy())
+            achieved_cost.append((_encode(model, frames[-1]) - goal).square().mean(-1).cpu().numpy())
+            if progress:
+                progress(done + 1, blocks)
+    return ControlTrace(
+        np.stack(distances, 1),
+        np.stack(frames, 1),
+        np.stack(imagined, 1),
+        np.stack(imagined_cost, 1),
+        np.stack(achieved_cost, 1),
+        np.array(seconds),
+    )
+
+
+def floor(name: str, env: str, trials: list[Trial], *, steps: int, seed: int) -> Trace:
+    """Let a policy without a model act in every trial for `steps` control steps."""
+    tasks = [make_task(env) for _ in trials]
+    policies = [make_policy(name, task) for task in tasks]
+    for index, policy in enumerate(policies):
+        policy.reset(np.random.default_rng([seed, index]))
+    distances = [_begin(tasks, trials)]
+    distances.extend(_act(tasks, trials, lambda i, _: policies[i](tasks[i]), steps))
+    return Trace(np.stack(distances, 1))
+
+
+def _planned(actions: NDArray[np.float32]) -> Callable[[int, int], NDArray[np.float32]]:
+    """Return the action of each trial at each step of a block `[B, K, A]`."""
+    return lambda trial, step: actions[trial, step]
+
+
+def _begin(tasks: list[Task], trials: list[Trial]) -> NDArray[np.float64]:
+    for task, trial in zip(tasks, trials, strict=True):
+        task.set_state(trial.start)
+    return _distances(tasks, trials)
+
+
+def _act(
+    tasks: list[Task], trials: list[Trial], action: Callable[[int, int], NDArray[np.float32]], steps: int
+) -> list[NDArray[np.float64]]:
+    """Take `steps` control steps in every task; return the distances `[B]` after each."""
+    distances = []
+    for step in range(steps):
+        for index, task in enumerate(tasks):
+            task.step(action(index, step))
+        distances.append(_distances(tasks, trials))
+    return distances
+
+
+def _distances(tasks: list[Task], trials: list[Trial]) -> NDArray[np.float64]:
+    return np.array([task.distance(task.state(), trial.goal) for task, trial in zip(tasks, trials, strict=True)])
+
+
+@torch.inference_mode()
+def _encode(model: WorldModel, frames: NDArray[np.uint8]) -> torch.Tensor:
+    return model.encode(torch.from_numpy(frames).to(model.low.device))
+
+
+@torch.inference_mode()
+def _picture(model: WorldModel, latents: torch.Tensor) -> NDArray[np.uint8]:
+    drawn: NDArray[np.uint8] = model.picture(latents).cpu().numpy()
+    return drawn

@@ -1,0 +1,74 @@
+"""Starts and goals from episodes that the model has never seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.datasets.reader import Recording
+from worldmodel.envs.task import Task
+from worldmodel.envs.world import State
+from worldmodel.errors import WorldModelError
+
+TRIES = 100  # draws for each trial before giving up
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One start, one goal.
+
+    Attributes:
+        episode, frame: where the start was recorded.
+        start, goal: physics states.
+        goal_image: `[H, W, 3]` uint8, the recorded frame of the goal.
+    """
+
+    episode: int
+    frame: int
+    start: State
+    goal: State
+    goal_image: NDArray[np.uint8]
+
+
+def draw_trials(
+    recording: Recording, episodes: NDArray[np.int64], task: Task, *, count: int, ahead: int, seed: int
+) -> list[Trial]:
+    """Draw trials from held-out episodes: a recorded state, and the one `ahead` frames later.
+
+    Starts that are already within the task's tolerance of their goal are left out: they would count as
+    success whatever the policy does.
+
+    Args:
+        episodes: numbers of the held-out episodes.
+        count: how many trials.
+        ahead: frames between start and goal.
+        seed: makes the choice repeatable.
+
+    Raises:
+        WorldModelError: the episodes are too short, or nearly everything is solved at the start.
+    """
+    rng = np.random.default_rng([seed, count, ahead])
+    long_enough = episodes[recording.whole_frames[episodes] > ahead]
+    if not len(long_enough):
+        raise WorldModelError(
+            f"No held-out episode has more than {ahead} frames. Record longer episodes or plan for goals nearer by."
+        )
+    trials: list[Trial] = []
+    for _ in range(count * TRIES):
+        index = int(rng.choice(long_enough))
+        frame = int(rng.integers(recording.whole_frames[index] - ahead))
+        episode = recording.episode(index)
+        start, goal = (
+            State(episode.qpos[t], episode.qvel[t], episode.act[t], float(episode.time[t]))
+            for t in (frame, frame + ahead)
+        )
+        if task.distance(start, goal) > task.tolerance:
+            trials.append(Trial(index, frame, start, goal, episode.frames[frame + ahead]))
+        if len(trials) == count:
+            return trials
+    raise WorldModelError(
+        f"Only {len(trials)} of {count} trials were found that are not solved at the start: goals {ahead} frames "
+        "ahead hardly differ from their starts. Choose goals further ahead."
+    )

@@ -1,0 +1,36 @@
+"""What a model was trained on, and so what it can be used with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The world as a model knows it.
+
+    Attributes:
+        env: name of the environment.
+        camera: camera that films; "" is MuJoCo's free camera.
+        height, width: size of a frame, pixels.
+        quality: "fast" or "faithful", as the frames were drawn.
+        steps_per_frame: K, control steps between two frames, which make an action block.
+        control_seconds: time between two control steps, s.
+        low, high: bounds of the A actuators, each in its own unit.
+    """
+
+    env: str
+    camera: str
+    height: int
+    width: int
+    quality: Literal["fast", "faithful"]
+    steps_per_frame: int
+    control_seconds: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def block(self) -> int:
+        """U, the numbers in a flat action block."""
+        return self.steps_per_frame * len(self.low)

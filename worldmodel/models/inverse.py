@@ -1,0 +1,42 @@
+"""From three latents in a row to the action block between the last two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class InverseDynamicsConfig:
+    """A perceptron with one hidden layer.
+
+    Attributes:
+        width: of the hidden layer.
+    """
+
+    width: int = 256
+
+
+class InverseDynamics(nn.Module):
+    """Tell which action led from one frame to the next, given the frame before for velocity.
+
+    What an action moves must be in the latents for this to work, however small or slow it looks.
+
+    Shapes: B clips, L frames, D latent, U size of a flat action block.
+
+    Source: Pathak et al., Curiosity-driven exploration by self-supervised prediction, 2017, section 2.2.
+    Differs: three frames instead of two, since one difference of positions does not show a force.
+    """
+
+    def __init__(self, config: InverseDynamicsConfig, *, latent: int, action: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(3 * latent, config.width), nn.GELU("tanh"), nn.Linear(config.width, action)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map `[B, L, D]` to the blocks 1 to L - 2, `[B, L - 2, U]`, in [-1, 1]."""
+        actions: Tensor = self.layers(torch.cat([latents[:, :-2], latents[:, 1:-1], latents[:, 2:]], dim=-1))
+        return actions

@@ -1,0 +1,52 @@
+"""Give every direction of the latents that the encoder found the same weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.models.world_model import WorldModel
+
+
+@torch.no_grad()
+def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
+    """Change the basis of the latents so that their covariance is about the identity.
+
+    A planner measures distance in latents. What anti-collapse leaves uneven is paid for there: on the
+    reacher after some minutes of training, turning the shoulder moved the latent 30 to 100 times as far as turning the
+    elbow by the same angle, and the arm stopped with its elbow anywhere. A linear map puts that right.
+    It is folded into the layers that write and read latents, so encoder and predictor stay one linear
+    layer at their ends and the model forecasts what it did before, in the new basis.
+
+    Shapes: N frames, D latent.
+
+    Args:
+        latents: `[N, D]`, as `model` encodes frames it was trained on.
+        floor: variances below this share of the largest are raised towards it, so that noise stays small.
+
+    Source: ZCA whitening; Bell and Sejnowski, The independent components of natural scenes, 1997. Differs: the floor.
+    """
+    latents = latents.double()
+    mean = latents.mean(0)
+    variance, axes = torch.linalg.eigh(torch.cov(latents.T))
+    scale = (variance + floor * variance.max()).rsqrt()
+    into, back = (axes * scale) @ axes.T, (axes / scale) @ axes.T
+    _write(model.encoder.project, into, mean)
+    _write(model.predictor.forecast, into, mean)
+    _read(model.predictor.embed_latent, back, mean)
+    first = model.inverse.layers[0]
+    assert isinstance(first, nn.Linear)
+    _read(first, torch.kron(torch.eye(3, dtype=back.dtype, device=back.device), back), mean.repeat(3))
+
+
+def _write(layer: nn.Linear, into: Tensor, mean: Tensor) -> None:
+    """Make a layer that wrote z write (z - mean) into."""
+    layer.weight.copy_(into @ layer.weight.double())
+    layer.bias.copy_(into @ (layer.bias.double() - mean))
+
+
+def _read(layer: nn.Linear, back: Tensor, mean: Tensor) -> None:
+    """Make a layer that read z read z' = (z - mean) into, where z = z' back + mean."""
+    weight = layer.weight.double()
+    layer.bias.copy_(layer.bias.double() + weight @ mean)
+    layer.weight.copy_(weight @ back)

@@ -1,0 +1,87 @@
+"""The world model: encoder, predictor, inverse dynamics and decoder, and what can be asked of them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.errors import WorldModelError
+from worldmodel.models.decoder import Decoder, DecoderConfig
+from worldmodel.models.encoder import ConvEncoder, ConvEncoderConfig
+from worldmodel.models.interface import Interface
+from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
+from worldmodel.models.predictor import Memory, Predictor, PredictorConfig
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """The networks.
+
+    Attributes:
+        latent: D, size of a latent.
+    """
+
+    latent: int = 64
+    encoder: ConvEncoderConfig = field(default_factory=ConvEncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+
+
+class WorldModel(nn.Module):
+    """Latent dynamics of a world seen through one camera.
+
+    Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
+    block, A actuators, U = K * A, D latent.
+
+    Args:
+        interface: what the model is trained on.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: WorldModelConfig, *, interface: Interface) -> None:
+        super().__init__()
+        self.config, self.interface = config, interface
+        size = {"height": interface.height, "width": interface.width, "latent": config.latent}
+        self.encoder = ConvEncoder(config.encoder, **size)
+        self.predictor = Predictor(config.predictor, latent=config.latent, action=interface.block)
+        self.inverse = InverseDynamics(config.inverse, latent=config.latent, action=interface.block)
+        self.decoder = Decoder(config.decoder, **size)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("low", torch.tensor(interface.low), persistent=False)
+        self.register_buffer("high", torch.tensor(interface.high), persistent=False)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode `frames [..., H, W, 3]`, uint8, as latents `[..., D]`."""
+        expected = (self.interface.height, self.interface.width, 3)
+        if frames.dtype != torch.uint8 or tuple(frames.shape[-3:]) != expected:
+            raise WorldModelError(
+                f"Frames are {frames.dtype} {list(frames.shape)}; this model was trained on uint8 [..., "
+                f"{', '.join(map(str, expected))}]."
+            )
+        latents: Tensor = self.encoder(frames.reshape(-1, *expected))
+        return latents.view(*frames.shape[:-3], -1)
+
+    def flatten_actions(self, actions: Tensor) -> Tensor:
+        """Scale blocks `[..., K, A]`, in the actuators' units, to `[..., U]` in [-1, 1]."""
+        scaled: Tensor = (actions - self.low) / (self.high - self.low) * 2 - 1
+        return scaled.flatten(-2)
+
+    def remember(self, latents: Tensor, actions: Tensor) -> Memory:
+        """Take in visible latents `[B, C, D]` and the blocks between them, `[B, C - 1, K, A]`."""
+        return self.predictor.remember(latents, self.flatten_actions(actions))
+
+    def imagine(self, memory: Memory, actions: Tensor) -> Tensor:
+        """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to."""
+        return self.predictor.imagine(memory, self.flatten_actions(actions)).float()
+
+    def picture(self, latents: Tensor) -> Tensor:
+        """Draw latents `[..., D]` as frames `[..., H, W, 3]`, uint8."""
+        drawn = self.decoder(latents.reshape(-1, latents.shape[-1])).float()
+        pixels = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        frames: Tensor = pixels.reshape(*latents.shape[:-1], *pixels.shape[1:])
+        return frames

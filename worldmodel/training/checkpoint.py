@@ -1,0 +1,155 @@
+"""Save and load what was trained: safetensors for numbers, JSON for the rest, never pickle.
+
+    <run>/checkpoints/<steps>/model.safetensors      weights
+                              optimiser.safetensors  state of the optimiser
+                              checkpoint.json        configuration, interface, where training stands
+
+A checkpoint folder is written under another name, synced, and renamed: one with a plain number is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from worldmodel.config import from_json, to_json
+from worldmodel.errors import CheckpointError
+from worldmodel.models.interface import Interface
+from worldmodel.models.world_model import WorldModel, WorldModelConfig
+
+FOLDER = "checkpoints"
+KEPT = 2  # the newest, and one before it
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands.
+
+    Attributes:
+        stage: name of the stage.
+        step: steps done in it.
+        seconds: wall-clock time spent in training so far, s.
+    """
+
+    stage: str
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """The contents of `checkpoint.json`."""
+
+    config: WorldModelConfig
+    interface: Interface
+    position: Position
+
+
+def save_checkpoint(
+    run: Path, number: int, model: WorldModel, optimiser: dict[str, Tensor], position: Position
+) -> None:
+    """Write checkpoint `number` (total steps) of a run, then drop those older than the last two."""
+    folder = run / FOLDER
+    partial, final = folder / f"{number:08d}.partial", folder / f"{number:08d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        save_file(
+            {name: value.contiguous() for name, value in model.state_dict().items()}, partial / "model.safetensors"
+        )
+        save_file({name: value.contiguous() for name, value in optimiser.items()}, partial / "optimiser.safetensors")
+        (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
+        for path in partial.iterdir():
+            _sync(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    _sync(folder)
+    for old in _finished(run)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a run has a whole checkpoint."""
+    return bool(_finished(run))
+
+
+def load_model(run: str | Path, device: torch.device | None = None) -> WorldModel:
+    """Load the newest world model of a run, ready to use.
+
+    Raises:
+        CheckpointError: the run has no checkpoint, or it is damaged or of another shape.
+    """
+    folder = newest(Path(run))
+    card = read_card(folder)
+    model = WorldModel(card.config, interface=card.interface)
+    load_weights(folder, model)
+    return model.to(device or torch.device("cpu")).eval()
+
+
+def newest(run: Path) -> Path:
+    """Return the folder of a run's newest checkpoint."""
+    found = _finished(run)
+    if not found:
+        what = "it does not exist" if not run.exists() else "it holds none"
+        raise CheckpointError(
+            f"No trained model in '{run}': expected a run folder with {FOLDER}/, but {what}. "
+            "Train one with: worldmodel train RECORDING --out RUN"
+        )
+    return found[-1]
+
+
+def read_card(folder: Path) -> Card:
+    """Read what a checkpoint says of itself."""
+    path = folder / "checkpoint.json"
+    try:
+        return from_json(Card, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is missing or damaged ({error}). Use an older checkpoint or train again."
+        ) from error
+
+
+def load_weights(folder: Path, model: WorldModel) -> None:
+    """Put a checkpoint's weights into `model`, whose shape must be the same."""
+    held, expected = load_tensors(folder / "model.safetensors"), model.state_dict()
+    for name in sorted(set(held) | set(expected)):
+        shapes = [list(tensors[name].shape) if name in tensors else "absent" for tensors in (held, expected)]
+        if shapes[0] != shapes[1]:
+            raise CheckpointError(
+                f"Checkpoint '{folder}' has another shape than its configuration: {name} is {shapes[0]}, "
+                f"expected {shapes[1]}. Its files do not belong together: restore them, or train again."
+            )
+    model.load_state_dict(held)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"'{path}' is missing or damaged ({error}). Use an older checkpoint or train again."
+        ) from error
+
+
+def _finished(run: Path) -> list[Path]:
+    folder = run / FOLDER
+    return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,77 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from worldmodel.errors import WorldModelError
+
+PROBE_SIZE = 768  # side of the matrices that are timed
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision that pays on it.
+
+    Attributes:
+        device: where tensors live.
+        bf16: whether autocast to bfloat16 is used.
+        flops: measured rate of matrix multiplication in that precision, FLOP/s.
+    """
+
+    device: torch.device
+    bf16: bool
+    flops: float
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return a context in which matrix multiplications run in the chosen precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        precision = "bf16" if self.bf16 else "fp32"
+        return f"{name}, {precision}, {self.flops / 1e9:,.0f} GFLOP/s in a matrix multiplication"
+
+
+def choose_compute(device: str = "auto") -> Compute:
+    """Choose a device and measure, in some milliseconds, whether bfloat16 pays on it.
+
+    Args:
+        device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        WorldModelError: no such device here.
+    """
+    chosen = _device(device)
+    full, half = (_matmul_flops(chosen, dtype) for dtype in (torch.float32, torch.bfloat16))
+    return Compute(chosen, half > 1.2 * full, max(full, half))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise WorldModelError(
+            f"Device '{name}' cannot be used: {str(error).splitlines()[0]} Use 'auto', or 'cpu'."
+        ) from error
+    return device
+
+
+def _matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the best of several timings of one matrix multiplication, FLOP/s."""
+    a = torch.ones(PROBE_SIZE, PROBE_SIZE, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * PROBE_SIZE**3 / best

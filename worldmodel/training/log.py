@@ -1,0 +1,40 @@
+"""Write numbers and pictures of a run: TensorBoard for people, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+
+class RunLog:
+    """The log of a run, in `<run>/tensorboard/` and `<run>/log.jsonl`.
+
+    Args:
+        run: folder of the run.
+        step: where a resumed run goes on; what TensorBoard holds from there on is hidden.
+    """
+
+    def __init__(self, run: Path, step: int = 0) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
+        self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Log numbers by tag, such as `train/forecast`."""
+        for tag, value in values.items():
+            self._board.add_scalar(tag, value, step)
+        self._lines.write(json.dumps({"step": step, **{tag: round(value, 6) for tag, value in values.items()}}) + "\n")
+        self._lines.flush()
+
+    def picture(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
+        """Log an image `[H, W, 3]` uint8."""
+        self._board.add_image(tag, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._board.close()
+        self._lines.close()

@@ -1,0 +1,69 @@
+"""See what was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.schema import Provenance
+from worldmodel.viewing.pictures import GAP, contact_sheet, paper, write_png
+from worldmodel.viewing.video import panels, write_video
+
+COLUMNS, ROWS = 4, 3  # episodes in the video
+SHEET_EPISODES, SHEET_FRAMES = 8, 10  # rows and columns of the contact sheet
+PANEL = 160  # width of an enlarged frame, about, pixels
+
+
+def view_recording(recording: Recording, out: Path) -> list[Path]:
+    """Write a contact sheet and a video of episodes chosen evenly from a recording.
+
+    Each row of the sheet is an episode from its first frame to its last. In the video an episode that has ended
+    rests on its last frame.
+
+    Args:
+        out: folder; `recording.png` and `recording.webm` are written there.
+
+    Returns:
+        The two files.
+    """
+    shown = [recording.episode(int(index)) for index in evenly(recording.episodes, COLUMNS * ROWS)]
+    rows = [shown[int(place)].frames for place in evenly(len(shown), SHEET_EPISODES)]
+    sheet = [frames[np.linspace(0, len(frames) - 1, SHEET_FRAMES).round().astype(np.int64)] for frames in rows]
+    films = [(f"episode {episode.index}", episode.frames) for episode in shown]
+    picture, video = out / "recording.png", out / "recording.webm"
+    write_png(picture, contact_sheet(np.concatenate(sheet), columns=SHEET_FRAMES))
+    write_video(video, film_grid(films, columns=COLUMNS), fps=frames_per_second(recording.provenance))
+    return [picture, video]
+
+
+def film_grid(films: list[tuple[str, NDArray[np.uint8]]], *, columns: int) -> NDArray[np.uint8]:
+    """Put titled films `[T, H, W, 3]`, in rows of `columns`; all last as long as the longest."""
+    length = max(len(frames) for _, frames in films)
+    scale = enlargement(films[0][1].shape[2])
+    columns = min(columns, len(films))
+    held = [(title, frames[np.minimum(np.arange(length), len(frames) - 1)]) for title, frames in films]
+    rows = [panels(held[first : first + columns], scale=scale) for first in range(0, len(held), columns)]
+    _, height, width, _ = rows[0].shape
+    grid = paper(length, len(rows) * (height + GAP) - GAP, width)
+    for index, row in enumerate(rows):
+        top = index * (height + GAP)
+        grid[:, top : top + height, : row.shape[2]] = row
+    return grid
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Choose `most` numbers evenly from `0 .. count - 1`, or all of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def enlargement(width: int) -> int:
+    """Return how many times to enlarge frames of `width` pixels to see them well."""
+    return max(1, round(PANEL / width))
+
+
+def frames_per_second(provenance: Provenance) -> float:
+    """Return the rate at which a recording's frames follow one another in its world."""
+    return 1 / (provenance.control_seconds * provenance.steps_per_frame)

@@ -1,0 +1,61 @@
+"""The pictures of a demo: one page for people in a hurry, and what lies behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from worldmodel.datasets.clips import Clips
+from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.evaluation.evaluate import Evaluation, read_train_config
+from worldmodel.models.world_model import WorldModel
+from worldmodel.training.device import Compute
+from worldmodel.viewing.data import evenly, view_recording
+from worldmodel.viewing.rollout import imagine_clips, view_rollout
+from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
+
+LOG = "log.jsonl"
+FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise"}
+
+
+def write_demo_pictures(
+    evaluation: Evaluation, model: WorldModel, recording: Recording, run: Path, compute: Compute, out: Path
+) -> list[Path]:
+    """Write the summary, the recording's and the rollout's pictures and videos into `out`; return their paths."""
+    config = read_train_config(run)
+    visible, horizon = config.objective.visible, config.forecast.length - config.objective.visible
+    _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
+    clips = Clips(recording, held_out, length=visible + horizon)
+    batch = clips.take(evenly(len(clips), 1))
+    summary = SummaryData(
+        rollout_real=batch.frames[0],
+        rollout_imagined=imagine_clips(model, batch, compute, visible=visible)[0],
+        visible=visible,
+        episodes=_episodes(evaluation),
+        tolerance=evaluation.report.tolerance,
+        unit=evaluation.report.unit,
+        success=evaluation.report.success,
+        floors={FLOOR_NAMES[name]: rate.value for name, rate in evaluation.report.floors.items()},
+        training=[json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()],
+    )
+    path = out / "summary.png"
+    write_summary(path, summary)
+    return [
+        path,
+        *view_recording(recording, out / "view"),
+        *view_rollout(model, recording, held_out, compute, out / "view", visible=visible, horizon=horizon),
+    ]
+
+
+def _episodes(evaluation: Evaluation) -> tuple[EpisodePicture, ...]:
+    trace, tolerance = evaluation.trace, evaluation.report.tolerance
+    return tuple(
+        EpisodePicture(
+            real=trace.frames[index],
+            imagined=trace.imagined[index],
+            goal=trial.goal_image,
+            success=bool(trace.distance[index, -1] <= tolerance),
+            distances=trace.distance[index],
+        )
+        for index, trial in enumerate(evaluation.trials)
+    )
