@@ -8,10 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.schema import Ending, Episode, Provenance
 from worldmodel.datasets.store import RecordingStore, spool_episode
+from worldmodel.models.decoder import DecoderConfig
+from worldmodel.models.encoder import ConvEncoderConfig
+from worldmodel.models.interface import Interface
+from worldmodel.models.inverse import InverseDynamicsConfig
+from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.world_model import WorldModel, WorldModelConfig
+from worldmodel.objectives.masked_future import MaskedFutureConfig
+from worldmodel.objectives.sigreg import SIGRegConfig
+from worldmodel.training.device import Compute
+from worldmodel.training.optimiser import OptimiserConfig
+from worldmodel.training.stages import StageConfig
+from worldmodel.training.trainer import TrainConfig, Trainer
 
 SIZE, STEPS_PER_FRAME, ACTIONS = 8, 3, 2
 STEPS = (12, 15, 4, 12, 1, 9, 8)  # control steps of each episode; 4, 1 and 8 end within a block
@@ -111,3 +125,56 @@ def shard_hashes() -> Callable[[Path], dict[str, str]]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.h5"))}
 
     return hashes
+
+
+@pytest.fixture(scope="session")
+def cpu() -> Compute:
+    """The CPU, in full precision."""
+    return Compute(torch.device("cpu"), bf16=False, flops=1.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_config() -> WorldModelConfig:
+    """Networks that take no time."""
+    return WorldModelConfig(
+        latent=8,
+        encoder=ConvEncoderConfig(patch=8, widths=(8, 16)),
+        predictor=PredictorConfig(width=16, depth=2, heads=2, positions=5),
+        inverse=InverseDynamicsConfig(width=16),
+        decoder=DecoderConfig(width=16),
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_model_config: WorldModelConfig) -> WorldModel:
+    """A model that has learned nothing, of a robot with 2 actuators and 2 control steps between frames."""
+    torch.manual_seed(0)
+    interface = Interface("worldmodel/Reacher-v0", "top", 32, 32, "fast", 2, 0.02, (-1.0, 0.0), (1.0, 4.0))
+    return WorldModel(tiny_model_config, interface=interface).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_train_config(tiny_model_config: WorldModelConfig) -> TrainConfig:
+    """A training of a moment, on the recording of the Reacher."""
+    optimiser = OptimiserConfig(learning_rate=3e-3, warmup=2)
+    return TrainConfig(
+        model=tiny_model_config,
+        objective=MaskedFutureConfig(visible=2, sigreg=SIGRegConfig(slices=16)),
+        see=StageConfig(steps=6, batch=4, length=4, optimiser=optimiser),
+        forecast=StageConfig(steps=5, batch=4, length=5, optimiser=optimiser),
+        draw=StageConfig(steps=4, batch=2, length=3, optimiser=optimiser),
+        log_every=3,
+        save_every=4,
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run trained by `tiny_train_config`. Read it, do not change it."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    with Recording.open(reacher) as recording:
+        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu).train()
+    return run

@@ -64,7 +64,7 @@ class Optimiser:
         """
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._named.values(), self.config.clip)
-        if not torch.isfinite(norm):
+        if not torch.isfinite(norm + loss.detach()):
             raise WorldModelError(
                 f"Training diverged at step {step}: loss {loss.item():.4g}, gradient norm {norm.item():.4g}; expected "
                 "finite numbers. The last checkpoint is kept. Train with a smaller learning_rate."

@@ -69,6 +69,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise WorldModelError(f"held_out is {self.held_out}; expected a share between 0 and 1, such as 0.1.")
+        if self.see.length < 3:
+            raise WorldModelError(f"see.length is {self.see.length}; expected at least 3, for inverse dynamics.")
         if self.forecast.length != self.model.predictor.positions:
             raise WorldModelError(
                 f"forecast.length is {self.forecast.length} and model.predictor.positions is "
@@ -182,9 +184,9 @@ class Trainer:
                 compute_loss = next(losses)
                 waited = time.perf_counter() - waited
                 logs, norm = self._step(compute_loss, optimiser, stage, done)
-                done += 1
-                if done == stage.config.steps:
+                if done + 1 == stage.config.steps:
                     stage.finish(self.model)
+                done += 1  # last: a stage that is stopped while it finishes is not taken for finished
                 if done % self.config.log_every == 0 or done == stage.config.steps:
                     values = {f"train/{name}": value.item() for name, value in logs.items()}
                     values |= self._validation.measure(self.model, self.compute)

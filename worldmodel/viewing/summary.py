@@ -99,7 +99,7 @@ def _draw_rollout(axes: Axes, data: SummaryData) -> None:
     _show(axes, _two_rows(data.rollout_real[chosen], data.rollout_imagined[chosen]), "real", "imagined")
     axes.set_title("Open loop: a held-out clip, and what the model imagines of it", **_TITLE)
     _mark(axes, 0, data.visible, "seen", data.rollout_real)
-    _mark(axes, data.visible, len(chosen), "forecast from the actions alone", data.rollout_real)
+    _mark(axes, data.visible, len(chosen), "forecast from these and the actions", data.rollout_real)
 
 
 def _draw_episode(axes: Axes, episodes: tuple[EpisodePicture, ...]) -> None:
@@ -151,7 +151,7 @@ def _draw_distances(axes: Axes, data: SummaryData) -> None:
 
 
 def _draw_success(axes: Axes, data: SummaryData) -> None:
-    names = ["world model", *data.floors]
+    names = [name.replace(" ", "\n") for name in ("world model", *data.floors)]
     values = [data.success.value, *data.floors.values()]
     axes.bar(names, values, color=[BLUE] + [GREY] * len(data.floors), width=0.6)
     below, above = data.success.value - data.success.low, data.success.high - data.success.value

@@ -1,0 +1,58 @@
+"""Whitening changes the basis of the latents, not what the model knows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldmodel.models.whitening import whiten
+from worldmodel.models.world_model import WorldModel
+
+CLIPS, L = 60, 5
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.randint(0, 256, (CLIPS, L, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    return frames, torch.rand(CLIPS, L - 1, 4, generator=generator) * 2 - 1
+
+
+@torch.no_grad()
+def test_the_covariance_is_the_identity_and_the_forecast_the_same(
+    tiny_model: WorldModel, batch: tuple[Tensor, Tensor]
+) -> None:
+    frames, actions = batch
+    visible = (torch.arange(L) < 2).expand(CLIPS, L)
+    before = tiny_model.encode(frames)
+    forecast_before = tiny_model.predictor(before, visible, actions)
+    inverse_before = tiny_model.inverse(before)
+
+    whiten(tiny_model, before.flatten(0, 1), floor=1e-9)
+
+    after = tiny_model.encode(frames)
+    flat = after.flatten(0, 1).double()
+    torch.testing.assert_close(torch.cov(flat.T), torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-2)
+    assert flat.mean(0).abs().max() < 1e-2
+
+    def with_one(x: Tensor) -> Tensor:
+        return torch.cat([x.double(), torch.ones(*x.shape[:-1], 1, dtype=torch.float64)], -1)
+
+    back = torch.linalg.lstsq(with_one(flat), before.flatten(0, 1).double()).solution  # from the new basis to the old
+    torch.testing.assert_close(with_one(after) @ back, before.double(), rtol=1e-3, atol=1e-3)
+    forecast_after = tiny_model.predictor(after, visible, actions)
+    torch.testing.assert_close(with_one(forecast_after) @ back, forecast_before.double(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(tiny_model.inverse(after), inverse_before, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_the_floor_keeps_noise_small(tiny_model: WorldModel, batch: tuple[Tensor, Tensor]) -> None:
+    tiny_model.encoder.project.weight[0] *= 1e-4
+    tiny_model.encoder.project.bias[0] = 0
+    before = tiny_model.encode(batch[0]).flatten(0, 1)
+    whiten(tiny_model, before, floor=1e-2)
+    after = tiny_model.encode(batch[0]).flatten(0, 1)
+    variance = torch.linalg.eigvalsh(torch.cov(after.T))
+    assert variance.max() < 1.01
+    assert variance.min() < 1e-3

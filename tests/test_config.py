@@ -1,0 +1,96 @@
+"""Configurations come back from JSON as they were, and mistakes in them are named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import worldmodel
+from worldmodel.config import from_json, to_json
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.evaluate import EvaluationConfig
+from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.policy import PlanningConfig
+from worldmodel.training.stages import StageConfig
+from worldmodel.training.trainer import TrainConfig
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(),
+        TrainConfig(see=StageConfig(steps=7, batch=2, length=4), held_out=0.25, seed=9),
+        EvaluationConfig(),
+        EvaluationConfig(planning=PlanningConfig(hold=1, cem=CEMConfig(elites=3, spread=1.0)), episodes=2),
+    ],
+)
+def test_there_and_back(config: Any) -> None:
+    assert from_json(type(config), to_json(config)) == config
+
+
+def test_a_tuple_stays_a_tuple_and_a_whole_number_may_stand_for_a_float() -> None:
+    held = json.loads(to_json(TrainConfig()))
+    held["model"]["encoder"]["widths"] = [16, 32, 64]
+    held["whiten_floor"] = 1
+    config = from_json(TrainConfig, json.dumps(held))
+    assert config.model.encoder.widths == (16, 32, 64)
+    assert isinstance(config.whiten_floor, float)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("see", "stepz"), 3, "stepz"),
+        (("see", "steps"), "many", "TrainConfig.see.steps"),
+        (("see", "steps"), 3.5, "TrainConfig.see.steps"),
+        (("see", "steps"), True, "TrainConfig.see.steps"),
+        (("see",), 3, "TrainConfig.see"),
+        (("model", "encoder", "widths"), [8, "x"], r"TrainConfig.model.encoder.widths\[1\]"),
+        (("model", "encoder", "widths"), 8, "TrainConfig.model.encoder.widths"),
+        (("held_out",), None, "TrainConfig.held_out"),
+    ],
+)
+def test_a_wrong_field_is_named(path: tuple[str, ...], value: Any, named: str) -> None:
+    held = json.loads(to_json(TrainConfig()))
+    inner = held
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    with pytest.raises(ValueError, match=named):
+        from_json(TrainConfig, json.dumps(held))
+
+
+def test_a_missing_field_is_named() -> None:
+    held = json.loads(to_json(EvaluationConfig()))
+    del held["planning"]["cem"]["rounds"]
+    with pytest.raises(ValueError, match=r"EvaluationConfig.planning.cem: missing fields \['rounds'\]"):
+        from_json(EvaluationConfig, json.dumps(held))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "3"])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Expecting|TrainConfig is"):
+        from_json(TrainConfig, text)
+
+
+def test_impossible_values_are_refused() -> None:
+    for name, value in (("held_out", 0.0), ("held_out", 1.0), ("log_every", 0), ("save_every", 0)):
+        with pytest.raises(WorldModelError, match=name):
+            replace(TrainConfig(), **{name: value})
+    with pytest.raises(WorldModelError, match=r"forecast\.length"):
+        TrainConfig(forecast=StageConfig(steps=1, batch=1, length=7))
+    with pytest.raises(WorldModelError, match=r"see\.length"):
+        TrainConfig(see=StageConfig(steps=1, batch=1, length=2))
+    for name in ("episodes", "ahead", "budget"):
+        with pytest.raises(WorldModelError, match=name):
+            replace(EvaluationConfig(), **{name: 0})
+
+
+def test_every_public_name_can_be_got() -> None:
+    for name in worldmodel.__all__:
+        assert getattr(worldmodel, name).__name__ == name
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = worldmodel.nonsense
