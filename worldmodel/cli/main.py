@@ -54,7 +54,7 @@ def guarded(action: Callable[[], None]) -> int:
         console.print("[yellow]Stopped.[/] What was finished is kept; continue with --resume.")
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
             raise
         where = f" '{error.filename}'" if error.filename else ""
         console.print(

@@ -67,7 +67,10 @@ class Rollout:
 class Command:
     """Make videos and pictures to look at."""
 
-    what: Annotated[Data, tyro.conf.subcommand("data")] | Annotated[Rollout, tyro.conf.subcommand("rollout")]
+    what: Annotated[
+        Annotated[Data, tyro.conf.subcommand("data")] | Annotated[Rollout, tyro.conf.subcommand("rollout")],
+        tyro.conf.arg(name=""),
+    ]
 
     def run(self) -> None:
         for path in self.what.run():

@@ -92,8 +92,12 @@ class Optimiser:
         for name, parameter in self._named.items():
             for quantity in ("step", "exp_avg", "exp_avg_sq"):
                 value = state.get(f"{name}/{quantity}")
-                if value is None or value.shape not in (parameter.shape, torch.Size([])):
+                shape = torch.Size([]) if quantity == "step" else parameter.shape
+                if value is None or value.shape != shape:
                     raise CheckpointError(
                         f"The optimiser's state has no fitting '{name}/{quantity}'. Train again from the start."
                     )
-                self._adam.state[parameter][quantity] = value.to(parameter.device)
+                # The fused kernel goes through memory as it lies: moments must lie as the parameter does (channels
+                # last), and files hold tensors row by row.
+                held = value.to(parameter.device) if quantity == "step" else torch.empty_like(parameter).copy_(value)
+                self._adam.state[parameter][quantity] = held

@@ -59,7 +59,9 @@ class TrainConfig:
     forecast: StageConfig = field(
         default_factory=lambda: StageConfig(steps=3000, batch=128, length=8, optimiser=OptimiserConfig(2e-3))
     )
-    draw: StageConfig = field(default_factory=lambda: StageConfig(steps=500, batch=8, length=5))
+    draw: StageConfig = field(
+        default_factory=lambda: StageConfig(steps=800, batch=8, length=5, optimiser=OptimiserConfig(3e-3))
+    )
     whiten_floor: float = 0.0001
     held_out: float = 0.1
     log_every: int = 100

@@ -19,7 +19,7 @@ def write_control_videos(
         seconds_per_frame: simulated time between two frames, s; videos play at half speed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("trial-*.webm"):
+    for old in folder.glob("trial-*.mp4"):
         old.unlink()
     trace, report = evaluation.trace, evaluation.report
     paths = []
@@ -27,7 +27,7 @@ def write_control_videos(
         solved = trace.distance[index, -1] <= report.tolerance
         goal = np.broadcast_to(trial.goal_image, trace.frames[index].shape)
         columns = (("robot", trace.frames[index]), ("imagined", trace.imagined[index]), ("goal", goal))
-        path = folder / f"trial-{index:03d}-{'solved' if solved else 'missed'}.webm"
+        path = folder / f"trial-{index:03d}-{'solved' if solved else 'missed'}.mp4"
         write_video(path, panels(columns, scale=scale), fps=0.5 / seconds_per_frame)
         paths.append(path)
     return paths

@@ -24,7 +24,7 @@ def view_recording(recording: Recording, out: Path) -> list[Path]:
     rests on its last frame.
 
     Args:
-        out: folder; `recording.png` and `recording.webm` are written there.
+        out: folder; `recording.png` and `recording.mp4` are written there.
 
     Returns:
         The two files.
@@ -33,7 +33,7 @@ def view_recording(recording: Recording, out: Path) -> list[Path]:
     rows = [shown[int(place)].frames for place in evenly(len(shown), SHEET_EPISODES)]
     sheet = [frames[np.linspace(0, len(frames) - 1, SHEET_FRAMES).round().astype(np.int64)] for frames in rows]
     films = [(f"episode {episode.index}", episode.frames) for episode in shown]
-    picture, video = out / "recording.png", out / "recording.webm"
+    picture, video = out / "recording.png", out / "recording.mp4"
     write_png(picture, contact_sheet(np.concatenate(sheet), columns=SHEET_FRAMES))
     write_video(video, film_grid(films, columns=COLUMNS), fps=frames_per_second(recording.provenance))
     return [picture, video]

@@ -39,7 +39,7 @@ def view_rollout(
 
     Args:
         episodes: numbers of the held-out episodes.
-        out: folder; `rollout.png` and `rollout.webm` are written there.
+        out: folder; `rollout.png` and `rollout.mp4` are written there.
         visible: C, frames that the model sees.
         horizon: M, frames that it forecasts, open loop.
 
@@ -58,7 +58,7 @@ def view_rollout(
         rows = [(f"real {number}", real), ("imagined", dream), ("difference", difference(real, dream))]
         films.append(_film(rows, visible))
         strips.append(np.pad(rollout_strip(rows), ((0, MARGIN), (0, 0), (0, 0)), constant_values=255))
-    picture, video = out / "rollout.png", out / "rollout.webm"
+    picture, video = out / "rollout.png", out / "rollout.mp4"
     write_png(picture, np.concatenate(strips)[:-MARGIN])
     write_video(video, np.concatenate(films), fps=FPS)
     return [picture, video]

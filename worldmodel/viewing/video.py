@@ -15,14 +15,12 @@ from worldmodel.viewing.pictures import GAP, LABEL_HEIGHT, check_alike, check_fr
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float) -> None:
-    """Write a WebM (VP9); the file appears when it is whole.
+    """Write an MP4 (VP9); the file appears when it is whole.
 
     VP9 keeps one colour for 2 × 2 pixels: an odd height or width grows by a pixel, like its neighbour.
-    FFmpeg remarks on stderr that the codec's tag is "not supported" with WebM, which needs none; OpenCV has no switch
-    for that.
 
     Args:
-        path: ends in ".webm".
+        path: ends in ".mp4".
         frames: `[T, H, W, 3]` uint8, RGB.
         fps: frames per second.
 
@@ -30,13 +28,13 @@ def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float) -> None:
         WorldModelError: the frames or their rate are no video, or it cannot be written.
     """
     check_frames(frames)
-    if path.suffix != ".webm":
-        raise WorldModelError(f"Video '{path}' has the suffix '{path.suffix}'; expected '.webm'.")
+    if path.suffix != ".mp4":
+        raise WorldModelError(f"Video '{path}' has the suffix '{path.suffix}'; expected '.mp4'.")
     if not (math.isfinite(fps) and fps > 0):
         raise WorldModelError(f"A video of {fps} frames per second was asked for; expected more than 0.")
     _, height, width, _ = frames.shape
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    partial = path.with_name(f".{path.stem}.partial.webm")
+    partial = path.with_name(f".{path.stem}.partial.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not (_encode(partial, even, fps) and _is_whole(partial)):
@@ -76,7 +74,7 @@ def panels(columns: Sequence[tuple[str, NDArray[np.uint8]]], *, scale: int) -> N
 
 def _encode(path: Path, frames: NDArray[np.uint8], fps: float) -> bool:
     _, height, width, _ = frames.shape
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP90"), fps, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), fps, (width, height))
     if not writer.isOpened():
         return False
     for frame in frames:
