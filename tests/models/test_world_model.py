@@ -37,7 +37,7 @@ def test_other_frames_are_refused(tiny_model: WorldModel, frames: torch.Tensor, 
 
 def test_a_size_that_does_not_fit_the_encoder_is_refused(tiny_model: WorldModel) -> None:
     interface = replace(tiny_model.interface, height=48)
-    with pytest.raises(WorldModelError, match="48 x 32 pixels.*multiples of 32"):
+    with pytest.raises(WorldModelError, match=r"48 x 32 pixels.*multiples of 32"):
         WorldModel(tiny_model.config, interface=interface)
 
 

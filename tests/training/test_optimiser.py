@@ -84,3 +84,20 @@ def test_what_is_not_finite_is_refused(poison: float, gradient_too: bool) -> Non
     with pytest.raises(WorldModelError, match="step 7"):
         optimiser.step(loss, 7)
     assert torch.equal(layer.weight, before)
+
+
+def test_the_state_of_filters_that_lie_channels_last_comes_back_too() -> None:
+    def make_filters() -> tuple[nn.Module, Optimiser]:
+        torch.manual_seed(0)
+        filters = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        return filters, Optimiser(OptimiserConfig(), filters.named_parameters(), 10)
+
+    frames = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    (one, optimiser), (other, resumed) = make_filters(), make_filters()
+    optimiser.step(one(frames).square().mean(), 0)
+    other.load_state_dict(one.state_dict())
+    resumed.load({name: value.clone().contiguous() for name, value in optimiser.state().items()})
+    optimiser.step(one(frames).square().mean(), 1)
+    resumed.step(other(frames).square().mean(), 1)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name

@@ -1,0 +1,216 @@
+"""The command line: what it answers, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worldmodel.cli.main import COMMANDS, guarded, main, run
+from worldmodel.envs.reacher import Reacher
+
+TINY = [
+    "--model.latent",
+    "8",
+    "--model.encoder.widths",
+    "8",
+    "16",
+    "--model.predictor.width",
+    "16",
+    "--model.predictor.depth",
+    "1",
+    "--model.predictor.heads",
+    "2",
+    "--model.predictor.positions",
+    "5",
+    "--model.inverse.width",
+    "16",
+    "--model.decoder.width",
+    "16",
+    "--objective.visible",
+    "2",
+    "--see.steps",
+    "3",
+    "--see.batch",
+    "4",
+    "--see.length",
+    "4",
+    "--forecast.steps",
+    "2",
+    "--forecast.batch",
+    "4",
+    "--forecast.length",
+    "5",
+    "--draw.steps",
+    "2",
+    "--draw.batch",
+    "2",
+    "--draw.length",
+    "3",
+]
+PLAN = [
+    "--episodes",
+    "2",
+    "--ahead",
+    "6",
+    "--budget",
+    "2",
+    "--planning.history",
+    "2",
+    "--planning.hold",
+    "2",
+    "--planning.cem.horizon",
+    "2",
+    "--planning.cem.candidates",
+    "8",
+    "--planning.cem.rounds",
+    "2",
+    "--planning.cem.elites",
+    "2",
+]
+
+
+def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """Run what must fail by the user's mistake; return its one paragraph, on one line."""
+    assert run(arguments) == 2
+    text = capsys.readouterr().err
+    assert "Error:" in text
+    assert "Traceback" not in text
+    paragraph = text[text.index("Error:") :].strip()
+    assert "\n\n" not in paragraph
+    return " ".join(paragraph.split())
+
+
+def test_without_a_command_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["view", "data"], ["view", "rollout"]])
+def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run([*command, "--help"])
+    assert exit_.value.code == 0
+    assert f"worldmodel {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_named_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    error = error_of(capsys, ["trian"])
+    assert "Unknown command 'trian'. Did you mean 'train'?" in error
+    assert all(name in error for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [["info"], ["train"], ["view", "data"]])
+@pytest.mark.parametrize("fault", ["missing", "foreign"])
+def test_what_is_no_recording_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str], fault: str
+) -> None:
+    folder = tmp_path / "it"
+    if fault == "foreign":
+        folder.mkdir()
+        (folder / "letter.txt").write_text("Dear all,")
+    more = ["--out", str(tmp_path / "run")] if command == ["train"] else []
+    error = error_of(capsys, [*command, str(folder), *more])
+    assert "it" in error
+    assert "ecord" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path) -> None:
+    for command in (["plan"], ["view", "rollout"]):
+        error_of(capsys, [*command, str(tmp_path / "nothing"), str(reacher)])
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_an_unknown_environment_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    error = error_of(capsys, ["record", "--env", "worldmodel/Recher-v0", "--out", str(tmp_path / "out")])
+    assert "worldmodel/Recher-v0" in error
+    assert "worldmodel/Reacher-v0" in error
+
+
+def test_an_impossible_value_is_refused(capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as exit_:
+        run(["train", str(reacher), *out, "--see.steps", "many"])
+    assert exit_.value.code == 2
+    capsys.readouterr()
+    assert "held_out is 2.0" in error_of(capsys, ["train", str(reacher), *out, *TINY, "--held-out", "2"])
+    assert "Device 'toaster'" in error_of(capsys, ["train", str(reacher), *out, *TINY, "--device", "toaster"])
+
+
+def test_a_file_in_the_way_is_named(capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file" in error_of(capsys, ["train", str(reacher), "--out", str(tmp_path / "file"), *TINY])
+
+
+def test_info_prints_the_numbers(capsys: pytest.CaptureFixture[str], reacher: Path) -> None:
+    assert run(["info", str(reacher)]) == 0
+    text = capsys.readouterr().out
+    for part in ("worldmodel/Reacher-v0", "60 of 32 x 32", "108 of 2 actuators", "smooth-noise, 3"):
+        assert part in text
+
+
+def test_train_resume_plan_and_view(
+    capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reacher, "tolerance", 1e-3)
+    folder = tmp_path / "run"
+    train = ["train", str(reacher), "--out", str(folder), "--device", "cpu", *TINY]
+    assert run(train) == 0
+    assert "already holds a run" in error_of(capsys, train)
+    assert run([*train, "--resume"]) == 0
+    assert "another configuration" in error_of(capsys, [*train, "--resume", "--seed", "5"])
+    assert run(["plan", str(folder), str(reacher), "--device", "cpu", *PLAN]) == 0
+    assert "2 held-out goals" in capsys.readouterr().out
+    assert json.loads((folder / "plan" / "report.json").read_text())["plans"] == 2
+    assert run(["view", "rollout", str(folder), str(reacher), "--device", "cpu", "--horizon", "3"]) == 0
+    for line in capsys.readouterr().out.split():
+        assert Path(line).is_file()
+
+
+def test_ctrl_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert guarded(interrupted) == 130
+    assert "Stopped" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_and_a_bug_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device", "/somewhere/[x]")
+
+    def bug() -> None:
+        raise ZeroDivisionError
+
+    assert guarded(full) == 2
+    assert "'/somewhere/[x]' failed: No space left" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ZeroDivisionError):
+        guarded(bug)
+
+
+def test_main_exits_with_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["nonsense"])
+    assert exit_.value.code == 2
+
+
+WITHOUT_TORCH = """
+import importlib, pkgutil, sys
+import worldmodel, worldmodel.envs, worldmodel.datasets, worldmodel.cli.main
+for package in (worldmodel.envs, worldmodel.datasets):
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    assert names, package
+    for name in names:
+        importlib.import_module(f"{package.__name__}.{name}")
+assert "torch" not in sys.modules
+"""
+
+
+def test_recording_never_loads_pytorch() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=True, timeout=120)

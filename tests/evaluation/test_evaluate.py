@@ -1,0 +1,163 @@
+"""Trials nobody has trained on, floors that need no model, and the report about both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.envs.reacher import Reacher
+from worldmodel.envs.world import State
+from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.evaluation.control import FLOORS, Trace, floor
+from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate, read_train_config
+from worldmodel.evaluation.goals import Trial, draw_trials
+from worldmodel.models.world_model import WorldModel
+from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.policy import PlanningConfig
+from worldmodel.training.checkpoint import load_model
+from worldmodel.training.device import Compute
+from worldmodel.training.trainer import TrainConfig
+
+ENV, AHEAD = "worldmodel/Reacher-v0", 6
+HELD_OUT = np.array([1, 4])
+CONFIG = EvaluationConfig(
+    planning=PlanningConfig(history=2, hold=2, cem=CEMConfig(horizon=2, candidates=10, rounds=2, elites=3)),
+    episodes=3,
+    ahead=AHEAD,
+    budget=2,
+)
+
+
+@pytest.fixture
+def recording(reacher: Path) -> Iterator[Recording]:
+    with Recording.open(reacher) as recording:
+        yield recording
+
+
+@pytest.fixture
+def task() -> Reacher:
+    """A task with so small a tolerance that this short recording has goals enough."""
+    task = Reacher()
+    task.tolerance = 1e-3
+    return task
+
+
+def test_trials_come_from_held_out_episodes_and_are_not_solved(recording: Recording, task: Reacher) -> None:
+    trials = draw_trials(recording, HELD_OUT, task, count=12, ahead=AHEAD, seed=0)
+    assert len(trials) == 12
+    for trial in trials:
+        assert trial.episode in HELD_OUT
+        episode = recording.episode(trial.episode)
+        assert task.distance(trial.start, trial.goal) > task.tolerance
+        assert np.array_equal(trial.goal_image, episode.frames[trial.frame + AHEAD])
+        assert np.array_equal(trial.start.qpos, episode.qpos[trial.frame])
+        assert np.array_equal(trial.start.qvel, episode.qvel[trial.frame])
+        assert np.array_equal(trial.goal.qpos, episode.qpos[trial.frame + AHEAD])
+
+
+def test_the_seed_decides_the_trials(recording: Recording, task: Reacher) -> None:
+    one, same, other = (
+        [(t.episode, t.frame) for t in draw_trials(recording, HELD_OUT, task, count=8, ahead=AHEAD, seed=seed)]
+        for seed in (1, 1, 2)
+    )
+    assert one == same
+    assert one != other
+
+
+def test_episodes_too_short_are_refused(recording: Recording, task: Reacher) -> None:
+    assert draw_trials(recording, HELD_OUT, task, count=1, ahead=9, seed=0)[0].frame == 0
+    with pytest.raises(WorldModelError, match="more than 10 frames"):
+        draw_trials(recording, HELD_OUT, task, count=1, ahead=10, seed=0)
+
+
+def test_goals_that_are_met_at_the_start_are_refused(recording: Recording, task: Reacher) -> None:
+    task.tolerance = 10.0
+    with pytest.raises(WorldModelError, match=r"Only 0 of 2 trials.*further ahead"):
+        draw_trials(recording, HELD_OUT, task, count=2, ahead=AHEAD, seed=0)
+
+
+@pytest.fixture
+def at_rest() -> Trial:
+    start, goal = (State(np.array(qpos), np.zeros(2), np.zeros(0), 0.0) for qpos in ([0.5, 1.0], [0.9, 1.4]))
+    return Trial(0, 0, start, goal, np.zeros((32, 32, 3), np.uint8))
+
+
+def test_who_does_nothing_stays(at_rest: Trial) -> None:
+    distance = floor("zero", ENV, [at_rest], steps=20, seed=0).distance
+    assert distance.shape == (1, 21)
+    np.testing.assert_allclose(distance, distance[0, 0], atol=1e-9)
+    assert distance[0, 0] > 0.025
+
+
+@pytest.mark.parametrize("name", ["uniform", "smooth-noise"])
+def test_who_acts_at_random_moves_and_repeats(at_rest: Trial, name: str) -> None:
+    one, same, other = (floor(name, ENV, [at_rest] * 2, steps=20, seed=seed).distance for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one[0], one[1])  # every trial has its own draws
+    assert np.ptp(one) > 1e-4
+
+
+def test_success_is_at_the_end_and_success_ever_at_any_time() -> None:
+    trace = Trace(np.array([[3.0, 0.5, 2.0], [3.0, 2.0, 1.0], [3.0, 2.0, 2.0], [3.0, 2.0, 1.5]]))
+    assert trace.success(1.0).value == 0.25
+    assert trace.success_ever(1.0).value == 0.5
+
+
+@pytest.fixture
+def low_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reacher, "tolerance", 1e-3)
+
+
+@pytest.mark.usefixtures("low_tolerance")
+def test_an_evaluation(
+    trained: Path, recording: Recording, cpu: Compute, tiny_train_config: TrainConfig, tmp_path: Path
+) -> None:
+    told = []
+    model = load_model(trained)
+    first, second = (
+        evaluate(
+            CONFIG,
+            model=model,
+            recording=recording,
+            run=trained,
+            compute=cpu,
+            progress=lambda done, blocks: told.append((done, blocks)),
+        )
+        for _ in range(2)
+    )
+    assert told[:2] == [(1, 2), (2, 2)]
+    _, held_out = split_episodes(recording.episodes, tiny_train_config.held_out, tiny_train_config.seed)
+    assert {trial.episode for trial in first.trials} <= set(held_out.tolist())
+    trace = first.trace
+    assert trace.distance.shape == (3, 2 * 2 + 1)
+    assert trace.frames.shape == trace.imagined.shape == (3, 3, 32, 32, 3)
+    assert trace.imagined_cost.shape == trace.achieved_cost.shape == (3, 2)
+    assert np.array_equal(trace.distance, second.trace.distance)
+    assert np.array_equal(trace.frames, second.trace.frames)
+    recorded = np.stack([recording.episode(t.episode).frames[t.frame] for t in first.trials])
+    assert np.abs(trace.frames[:, 0].astype(int) - recorded).max() <= 1  # it begins where the recording was
+    report = first.report
+    assert set(report.floors) == set(report.floors_ever) == set(FLOORS)
+    assert report.plans == report.success.count == 3
+    report.write(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["success"]["count"] == 3
+
+
+def test_a_recording_of_another_world_is_refused(
+    tiny_model: WorldModel, recording: Recording, trained: Path, cpu: Compute
+) -> None:
+    tiny_model.interface = replace(tiny_model.interface, steps_per_frame=3)
+    with pytest.raises(WorldModelError, match=r"does not fit the model: its \w+ is"):
+        evaluate(CONFIG, model=tiny_model, recording=recording, run=trained, compute=cpu)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json.*Expected the folder of a trained run"):
+        read_train_config(tmp_path)

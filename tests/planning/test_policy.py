@@ -1,0 +1,129 @@
+"""Planning with a model: one whose world is known, and a tiny one that knows nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldmodel.errors import WorldModelError
+from worldmodel.models.world_model import WorldModel
+from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.training.device import Compute
+
+CEM = CEMConfig(horizon=3, candidates=40, rounds=4, elites=8)
+CONFIG = PlanningConfig(history=2, hold=1, cem=CEM)
+
+
+def frames(count: int, seed: int = 0) -> Tensor:
+    return torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+class Cart:
+    """A hand-made world and its perfect model: a frame's brightness is the cart's place, an action pushes it on."""
+
+    def __init__(self) -> None:
+        self.low, self.high = torch.tensor([-1.0]), torch.tensor([1.0])
+        self.interface: Any = SimpleNamespace(steps_per_frame=4, low=(-1.0,), high=(1.0,))
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return frames[..., 0, 0, :1].float() / 255
+
+    def remember(self, latents: Tensor, actions: Tensor) -> Tensor:
+        return latents[:, -1]
+
+    def imagine(self, memory: Tensor, actions: Tensor) -> Tensor:
+        return memory[:, None, None] + 0.2 * actions.mean(3).cumsum(2)
+
+
+def picture(place: Tensor) -> Tensor:
+    return (place * 255).round().clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 4, 4, 3)
+
+
+def test_a_perfect_model_gets_there(cpu: Compute) -> None:
+    cart: Any = Cart()
+    policy = PlanningPolicy(PlanningConfig(history=1, hold=2, cem=CEM), model=cart, compute=cpu, seed=0)
+    place, goal = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.8, 0.3, 0.5])
+    policy.reset(picture(goal))
+    for _ in range(6):
+        decision = policy(picture(place))
+        place = place + 0.2 * decision.actions[:, :, 0].mean(1)
+        torch.testing.assert_close(decision.imagined[:, 0, 0], place, rtol=0, atol=0.01)
+    assert (place - goal).abs().max() < 0.05
+
+
+def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Compute) -> None:
+    policy = PlanningPolicy(PlanningConfig(history=2, hold=2, cem=CEM), model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(3, seed=9))
+    for step in range(3):
+        decision = policy(frames(3, seed=step))
+        assert decision.actions.shape == (3, 2, 2)
+        assert decision.imagined.shape == (3, 3, 8)
+        assert (decision.actions >= tiny_model.low).all()
+        assert (decision.actions <= tiny_model.high).all()
+        assert torch.equal(decision.actions[:, 0], decision.actions[:, 1])
+
+
+@pytest.mark.parametrize("hold", [0, 3, 4])
+def test_a_hold_that_does_not_divide_the_block_is_refused(tiny_model: WorldModel, cpu: Compute, hold: int) -> None:
+    with pytest.raises(WorldModelError, match=rf"hold is {hold}.*2 control steps"):
+        PlanningPolicy(PlanningConfig(hold=hold), model=tiny_model, compute=cpu, seed=0)
+
+
+def test_history_is_limited_and_is_what_was_done(
+    tiny_model: WorldModel, cpu: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    remember = tiny_model.remember
+
+    def spy(latents: Tensor, actions: Tensor) -> object:
+        given.append((latents, actions))
+        return remember(latents, actions)
+
+    monkeypatch.setattr(tiny_model, "remember", spy)
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(2, seed=9))
+    done = [policy(frames(2, seed=step)).actions for step in range(4)]
+    assert [latents.shape[1] for latents, _ in given] == [1, 2, 2, 2]
+    for step, (latents, actions) in enumerate(given):
+        torch.testing.assert_close(latents[:, -1], tiny_model.encode(frames(2, seed=step)))
+        if step:
+            torch.testing.assert_close(latents[:, 0], tiny_model.encode(frames(2, seed=step - 1)))
+            assert torch.equal(actions[:, 0], done[step - 1])
+    policy.reset(frames(2, seed=9))
+    policy(frames(2))
+    assert given[-1][0].shape[1] == 1  # a new episode remembers nothing of the last
+
+
+def test_a_history_of_nothing_or_too_much_is_refused(tiny_model: WorldModel, cpu: Compute) -> None:
+    with pytest.raises(WorldModelError, match="history is 0"):
+        PlanningPolicy(PlanningConfig(history=0, hold=1), model=tiny_model, compute=cpu, seed=0)
+    policy = PlanningPolicy(
+        PlanningConfig(history=3, hold=1, cem=CEM), model=tiny_model, compute=cpu, seed=0
+    )  # 3 + 3 frames, 5 positions
+    policy.reset(frames(1))
+    with pytest.raises(WorldModelError, match=r"6 frames.*5 positions"):
+        [policy(frames(1, seed=step)) for step in range(3)]
+
+
+def test_frames_of_another_size_are_refused(tiny_model: WorldModel, cpu: Compute) -> None:
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    with pytest.raises(WorldModelError, match="16, 32, 3"):
+        policy.reset(frames(1)[:, :16])
+    policy.reset(frames(1))
+    with pytest.raises(WorldModelError, match="16, 32, 3"):
+        policy(frames(1)[:, :16])
+
+
+def test_the_seed_decides(tiny_model: WorldModel, cpu: Compute) -> None:
+    plans = []
+    for seed in (1, 1, 2):
+        policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=seed)
+        policy.reset(frames(2, seed=9))
+        plans.append(policy(frames(2)).plan.actions)
+    assert torch.equal(plans[0], plans[1])
+    assert not torch.equal(plans[0], plans[2])

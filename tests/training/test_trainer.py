@@ -1,0 +1,230 @@
+"""Training is repeatable, and whatever stops it, it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.config import from_json, to_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.training.checkpoint import load_model, newest, read_card
+from worldmodel.training.device import Compute, choose_compute
+from worldmodel.training.stages import StageConfig
+from worldmodel.training.trainer import TrainConfig, Trainer
+
+Train = Callable[..., Trainer]
+
+
+@pytest.fixture
+def recording(reacher: Path) -> Iterator[Recording]:
+    with Recording.open(reacher) as recording:
+        yield recording
+
+
+@pytest.fixture
+def trainer(tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path) -> Train:
+    """Make a trainer of `tmp_path / "run"`."""
+
+    def make(config: TrainConfig = tiny_train_config, *, resume: bool = False) -> Trainer:
+        return Trainer(config, recording=recording, run=tmp_path / "run", compute=cpu, resume=resume)
+
+    return make
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = load_model(one).state_dict(), load_model(other).state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def stop_at(stage: str, step: int, error: type[BaseException] = KeyboardInterrupt) -> Callable[..., None]:
+    def progress(name: str, done: int, steps: int, values: dict[str, float]) -> None:
+        if (name, done) == (stage, step):
+            raise error
+
+    return progress
+
+
+def test_the_same_seed_gives_the_same_weights(trained: Path, trainer: Train, tmp_path: Path) -> None:
+    model = trainer().train()
+    assert not model.training
+    assert_same_weights(trained, tmp_path / "run")
+    for name, value in load_model(tmp_path / "run").state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_another_seed_gives_others(
+    trained: Path, trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path
+) -> None:
+    trainer(replace(tiny_train_config, seed=2)).train()
+    with pytest.raises(AssertionError):
+        assert_same_weights(trained, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"), [("see", 1), ("see", 5), ("see", 6), ("forecast", 1), ("forecast", 5), ("draw", 3), ("draw", 4)]
+)
+def test_stopped_by_ctrl_c_and_resumed(trained: Path, trainer: Train, tmp_path: Path, stage: str, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer().train(stop_at(stage, step))
+    position = read_card(newest(tmp_path / "run")).position
+    assert (position.stage, position.step) == (stage, step)
+    seen = []
+    resumed = trainer(resume=True)
+    resumed.train(lambda name, done, steps, values: seen.append((name, done)))
+    assert (stage, step) not in seen
+    assert resumed.seconds > position.seconds or (stage, step) == ("draw", 4)
+    assert_same_weights(trained, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("stage", "step"), [("see", 2), ("see", 5), ("forecast", 3)])
+def test_stopped_by_an_error_and_resumed(trained: Path, trainer: Train, tmp_path: Path, stage: str, step: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        trainer().train(stop_at(stage, step, ZeroDivisionError))
+    trainer(resume=True).train()
+    assert_same_weights(trained, tmp_path / "run")
+
+
+def test_stopped_while_it_whitens_and_resumed(trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worldmodel.training.stages.whiten", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            trainer().train()
+    assert read_card(newest(tmp_path / "run")).position.step < 6  # the stage is not finished
+    seen = []
+    trainer(resume=True).train(lambda name, done, steps, values: seen.append((name, done)))
+    assert ("see", 6) in seen
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from worldmodel.config import from_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.training.device import Compute
+from worldmodel.training.trainer import TrainConfig, Trainer
+
+torch.set_num_threads(int(sys.argv[4]))
+
+def progress(name, done, steps, values):
+    if (name, done) == ("forecast", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config = from_json(TrainConfig, Path(sys.argv[1]).read_text())
+compute = Compute(torch.device("cpu"), bf16=False, flops=1.0)
+Trainer(config, recording=Recording.open(sys.argv[2]), run=Path(sys.argv[3]), compute=compute).train(progress)
+"""
+
+
+def test_killed_and_resumed(
+    trained: Path, trainer: Train, tiny_train_config: TrainConfig, reacher: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(to_json(tiny_train_config))
+    arguments = [str(config), str(reacher), str(tmp_path / "run"), str(torch.get_num_threads())]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert read_card(newest(tmp_path / "run")).position.stage == "see"  # the last checkpoint
+    trainer(resume=True).train()
+    assert_same_weights(trained, tmp_path / "run")
+
+
+def test_a_finished_run_is_left_as_it_is(trainer: Train, tmp_path: Path) -> None:
+    trainer().train()
+    path = newest(tmp_path / "run") / "model.safetensors"
+    before = path.read_bytes()
+    trainer(resume=True).train(stop_at("draw", 4, AssertionError))
+    assert path.read_bytes() == before
+
+
+def test_an_existing_run_is_not_overwritten(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer().train(stop_at("see", 2))
+    with pytest.raises(CheckpointError, match=r"already holds a run.*--resume"):
+        trainer()
+    with pytest.raises(CheckpointError, match="another configuration"):
+        trainer(replace(tiny_train_config, whiten_floor=0.5), resume=True)
+    assert from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()) == tiny_train_config
+
+
+def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
+    trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worldmodel.objectives import masked_future
+
+    genuine, calls = masked_future.forecast_error, []
+
+    def poisoned(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        return genuine(*arguments) * (float("nan") if len(calls) == 6 else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(masked_future, "forecast_error", poisoned)
+    with pytest.raises(WorldModelError, match="diverged at step 5"):
+        trainer().train()
+    assert read_card(newest(tmp_path / "run")).position.step == 4
+    assert all(torch.isfinite(value).all() for value in load_model(tmp_path / "run").state_dict().values())
+
+
+def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
+    def longer(stage: StageConfig) -> StageConfig:
+        return replace(stage, steps=60, batch=16)
+
+    config = replace(
+        tiny_train_config,
+        see=longer(tiny_train_config.see),
+        forecast=longer(tiny_train_config.forecast),
+        draw=longer(tiny_train_config.draw),
+        log_every=5,
+        save_every=60,
+    )
+    trainer(config).train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(5, 181, 5))
+    for first, tags in ((0, ("sigreg", "inverse")), (12, ("forecast",)), (24, ("decoder",))):
+        for tag in tags:
+            values = [line[f"train/{tag}"] for line in lines[first : first + 12]]
+            assert sum(values[-3:]) < sum(values[:3]), tag
+    assert {"valid/error_1", "valid/copy_last_1", "latent/rank", "train/learning_rate"} <= set(lines[-1])
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in (".pt", ".pth", ".pkl", ".ckpt")]
+    assert any(path.parent.name == "tensorboard" for path in files)
+
+
+def test_later_stages_leave_the_encoder_alone(trainer: Train, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer().train(stop_at("see", 6))
+    before = load_model(tmp_path / "run").state_dict()
+    after = trainer(resume=True).train().state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"predictor", "decoder"}
+
+
+def test_clips_longer_than_the_episodes_are_refused(trainer: Train, tiny_train_config: TrainConfig) -> None:
+    with pytest.raises(WorldModelError, match="11 frames"):
+        trainer(replace(tiny_train_config, see=replace(tiny_train_config.see, length=11)))
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    for name in ("nonsense", "cuda:99"):
+        with pytest.raises(WorldModelError, match=f"Device '{name}'"):
+            choose_compute(name)
+
+
+def test_compute_is_chosen_and_can_be_read() -> None:
+    compute = choose_compute("cpu")
+    assert compute.device.type == "cpu"
+    assert compute.flops > 0
+    assert "CPU" in str(compute)
