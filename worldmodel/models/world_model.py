@@ -23,7 +23,7 @@ class WorldModelConfig:
         latent: D, size of a latent.
     """
 
-    latent: int = 64
+    latent: int = 32
     encoder: ConvEncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)

@@ -26,7 +26,7 @@ class MaskedFutureConfig:
 
     visible: int = 3
     action_dropout: float = 0.1
-    sigreg_weight: float = 1.0
+    sigreg_weight: float = 0.5
     inverse_weight: float = 1.0
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
 

@@ -28,11 +28,11 @@ class CEMConfig:
     """
 
     horizon: int = 5
-    candidates: int = 300
-    rounds: int = 10
-    elites: int = 30
-    spread: float = 0.6
-    least_spread: float = 0.05
+    candidates: int = 200
+    rounds: int = 8
+    elites: int = 12
+    spread: float = 1.0
+    least_spread: float = 0.02
 
     def __post_init__(self) -> None:
         if not 1 <= self.elites <= self.candidates:

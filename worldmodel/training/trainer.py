@@ -55,9 +55,9 @@ class TrainConfig:
 
     model: WorldModelConfig = field(default_factory=WorldModelConfig)
     objective: MaskedFutureConfig = field(default_factory=MaskedFutureConfig)
-    see: StageConfig = field(default_factory=lambda: StageConfig(steps=1000, batch=64, length=5))
+    see: StageConfig = field(default_factory=lambda: StageConfig(steps=1500, batch=64, length=5))
     forecast: StageConfig = field(
-        default_factory=lambda: StageConfig(steps=3000, batch=128, length=8, optimiser=OptimiserConfig(2e-3))
+        default_factory=lambda: StageConfig(steps=4000, batch=128, length=8, optimiser=OptimiserConfig(2e-3))
     )
     draw: StageConfig = field(
         default_factory=lambda: StageConfig(steps=800, batch=8, length=5, optimiser=OptimiserConfig(3e-3))
