@@ -56,8 +56,9 @@ def test_a_perfect_model_gets_there(cpu: Compute) -> None:
     assert (place - goal).abs().max() < 0.05
 
 
-def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Compute) -> None:
-    policy = PlanningPolicy(PlanningConfig(history=2, hold=2, cem=CEM), model=tiny_model, compute=cpu, seed=0)
+@pytest.mark.parametrize("hold", [0, 2])
+def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Compute, hold: int) -> None:
+    policy = PlanningPolicy(PlanningConfig(history=2, hold=hold, cem=CEM), model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(3, seed=9))
     for step in range(3):
         decision = policy(frames(3, seed=step))

@@ -18,7 +18,6 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
-from worldmodel.training.device import choose_compute
 from worldmodel.training.trainer import CONFIG, TrainConfig
 from worldmodel.viewing.demo import write_demo_pictures
 
@@ -51,34 +50,36 @@ class Command:
     device: str = "auto"
 
     def run(self) -> None:
-        console = Console(highlight=False)
         base = DemoConfig()
         config = DemoConfig(
             replace(base.record, seed=self.seed),
             replace(base.train, seed=self.seed),
             replace(base.plan, seed=self.seed),
         )
-        _make_room(self.out, config, console)
-        recording_folder, run = self.out / "recording", self.out / "model"
+        run_demo(config, self.out, self.device)
 
-        console.print(f"[bold]1. Record[/] {config.record.frames:,} frames of {config.record.env}")
-        record_with_bar(config.record, recording_folder, resume=True)
-        with Recording.open(recording_folder) as recording:
-            console.print("[bold]2. Learn[/] to forecast masked future frames")
-            trainer = train_with_bars(config.train, recording, run, self.device, resume=True)
-            console.print(f"[bold]3. Plan[/] towards {config.plan.episodes} goal images from held-out episodes")
-            started = time.perf_counter()
-            evaluation = plan_with_bar(config.plan, run, recording, self.out / "plan", self.device)
-            plan_seconds = time.perf_counter() - started
-            console.print("[bold]4. See[/]")
-            compute = choose_compute(self.device)
-            pictures = write_demo_pictures(
-                evaluation, load_model(run, compute.device), recording, run, compute, self.out
-            )
-            seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
-        _write_report(self.out / REPORT, evaluation, seconds)
-        print_report(evaluation.report)
-        _print_paths(console, self.out, seconds, pictures)
+
+def run_demo(config: DemoConfig, out: Path, device: str) -> None:
+    """Record, learn, plan and see into the folder `out`, and print where to look."""
+    console = Console(highlight=False)
+    _make_room(out, config, console)
+    recording_folder, run = out / "recording", out / "model"
+    console.print(f"[bold]1. Record[/] {config.record.frames:,} frames of {config.record.env}")
+    record_with_bar(config.record, recording_folder, resume=True)
+    with Recording.open(recording_folder) as recording:
+        console.print("[bold]2. Learn[/] to forecast masked future frames")
+        trainer = train_with_bars(config.train, recording, run, device, resume=True)
+        console.print(f"[bold]3. Plan[/] towards {config.plan.episodes} goal images from held-out episodes")
+        started = time.perf_counter()
+        evaluation = plan_with_bar(config.plan, run, recording, out / "plan", device)
+        plan_seconds = time.perf_counter() - started
+        console.print("[bold]4. See[/]")
+        compute = trainer.compute
+        pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
+        seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
+    _write_report(out / REPORT, evaluation, seconds)
+    print_report(evaluation.report)
+    _print_paths(console, out, seconds, pictures)
 
 
 def _make_room(out: Path, config: DemoConfig, console: Console) -> None:

@@ -11,6 +11,7 @@ import tyro
 
 from worldmodel.cli.info import describe
 from worldmodel.cli.progress import bar
+from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import Finished, RecordConfig, record
 
@@ -45,3 +46,4 @@ def record_with_bar(config: RecordConfig, out: Path, *, resume: bool) -> None:
             shown.advance(finished.frames, f"{rate:,.0f} frames/s, {size / 1e6:,.1f} MB")
 
         record(config, out, resume=resume, progress=tell)
+    (out / "config.json").write_text(to_json(config), encoding="utf-8")

@@ -96,7 +96,8 @@ class CEMPlanner:
         """
         config = self.config
         half = (self._high - self._low) / 2
-        mean = warm if warm is not None else ((self._high + self._low) / 2).expand(starts, *self._shape)
+        middle = ((self._high + self._low) / 2).expand(starts, *self._shape)
+        mean = middle if warm is None else warm.clamp(self._low, self._high)
         best, best_cost = mean, torch.full((starts,), torch.inf, device=mean.device)
         spread = (config.spread * half).expand_as(mean)
         history = []
