@@ -69,7 +69,7 @@ def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Comput
         assert torch.equal(decision.actions[:, 0], decision.actions[:, 1])
 
 
-@pytest.mark.parametrize("hold", [0, 3, 4])
+@pytest.mark.parametrize("hold", [-1, 3, 4])
 def test_a_hold_that_does_not_divide_the_block_is_refused(tiny_model: WorldModel, cpu: Compute, hold: int) -> None:
     with pytest.raises(WorldModelError, match=rf"hold is {hold}.*2 control steps"):
         PlanningPolicy(PlanningConfig(hold=hold), model=tiny_model, compute=cpu, seed=0)
