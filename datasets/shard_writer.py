@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +15,9 @@ import numpy as np
 from worldmodel.datasets.schema import FORMAT, FRAMES_PER_CHUNK, VERSION, Episode
 from worldmodel.datasets.shard import ACTION_COLUMNS, EPISODE_COLUMNS, FRAME_COLUMNS
 from worldmodel.errors import RecordingError
+from worldmodel.interrupts import signals_held
 
 ROWS_PER_CHUNK = 4096
-HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -94,25 +90,6 @@ class _Disk:
         self._file.close()
 
 
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM for a moment: raised while HDF5 calls `_Disk`, they would crash it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    handlers: dict[signal.Signals, Any] = {}
-    try:
-        for number in HELD:
-            handlers[number] = signal.signal(number, lambda number, _: came.append(number))
-        yield
-    finally:
-        for held, handler in handlers.items():
-            signal.signal(held, handler)
-        for late in came:
-            signal.raise_signal(late)
-
-
 class ShardWriter:
     """Write episodes into one shard, which appears under its name only when it is whole.
 
@@ -131,7 +108,7 @@ class ShardWriter:
         self._partial = path.with_name(path.name + ".partial")
         self._written = ShardSize(0, 0, 0)
         self._disk = _Disk(self._partial)
-        with _signals_held():
+        with signals_held():
             self._file = h5py.File(self._disk, "w", libver="latest")
             self._file.attrs["format"] = FORMAT
             self._file.attrs["version"] = VERSION
@@ -142,7 +119,7 @@ class ShardWriter:
         Raises:
             OSError: the disk is full or fails.
         """
-        with _signals_held():
+        with signals_held():
             self._append(episode)
         self._disk.check()
 
@@ -190,7 +167,7 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with _signals_held():
+            with signals_held():
                 self._file.close()
             self._disk.close()
             if kind is None:

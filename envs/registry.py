@@ -47,8 +47,10 @@ def make_world(name: str) -> World:
     try:
         with _no_remarks():
             return GymnasiumWorld(name)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise WorldModelError(f"Environment '{name}' cannot be made: {error}") from error
+    except WorldModelError:
+        raise
+    except Exception as error:  # other people's constructors fail in their own ways, assertions among them
+        raise WorldModelError(f"Environment '{name}' cannot be made: {type(error).__name__}: {error}") from error
 
 
 @contextmanager

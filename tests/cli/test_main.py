@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -214,3 +215,21 @@ assert "torch" not in sys.modules
 
 def test_recording_never_loads_pytorch() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=True, timeout=120)
+
+
+def test_an_unfinished_run_is_not_planned_with(
+    capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path
+) -> None:
+    run_folder = tmp_path / "run"
+    shutil.copytree(trained, run_folder)
+    card = sorted((run_folder / "checkpoints").iterdir())[-1] / "checkpoint.json"
+    card.write_text(card.read_text().replace('"stage": "draw"', '"stage": "see"'))
+    assert run(["plan", str(run_folder), str(reacher)]) == 2
+    assert "not finished" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_demo_moves_no_folder_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert run(["demo", "--out", str(tmp_path)]) == 2
+    assert "something else than a demo" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"

@@ -64,7 +64,7 @@ def test_only_whole_checkpoints_count(tiny_model: WorldModel, run: Path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("worldmodel.training.checkpoint.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CheckpointError, match="No space"):
         save_checkpoint(run, 7, tiny_model, {}, POSITION)
     assert int(newest(run).name) == 3
     load_model(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import torch
 
 from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.training.checkpoint import load_model, newest, read_card
 from worldmodel.training.device import Compute, choose_compute
+from worldmodel.training.log import RunLog
 from worldmodel.training.stages import StageConfig
 from worldmodel.training.trainer import TrainConfig, Trainer
 
@@ -158,6 +161,44 @@ def test_an_existing_run_is_not_overwritten(trainer: Train, tiny_train_config: T
     with pytest.raises(CheckpointError, match="another configuration"):
         trainer(replace(tiny_train_config, whiten_floor=0.5), resume=True)
     assert from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()) == tiny_train_config
+
+
+def test_a_recording_that_grew_is_not_the_one_the_run_began_with(
+    tiny_train_config: TrainConfig, reacher: Path, reacher_config: RecordConfig, cpu: Compute, tmp_path: Path
+) -> None:
+    grown, run = tmp_path / "grown", tmp_path / "run"
+    shutil.copytree(reacher, grown)
+    with Recording.open(grown) as recording, pytest.raises(KeyboardInterrupt):
+        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu).train(stop_at("see", 2))
+    record(replace(reacher_config, frames=2 * reacher_config.frames), grown, resume=True)
+    with Recording.open(grown) as recording, pytest.raises(CheckpointError, match="another recording"):
+        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu, resume=True)
+
+
+def test_a_refused_start_leaves_the_folder_free(
+    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    too_long = replace(tiny_train_config, see=StageConfig(steps=1, batch=1, length=500))
+    with Recording.open(reacher) as recording:
+        with pytest.raises(WorldModelError, match="500"):
+            Trainer(too_long, recording=recording, run=run, compute=cpu)
+        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu)
+
+
+def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2, "tra')
+    log = RunLog(tmp_path)
+    log.scalars(3, {"train/loss": 0.5})
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1}, {"step": 3, "train/loss": 0.5}]
+
+
+@pytest.mark.parametrize(("field", "value"), [("steps", 0), ("batch", 0), ("length", 1)])
+def test_an_impossible_stage_is_refused(field: str, value: int) -> None:
+    with pytest.raises(WorldModelError, match=f"{field} of a stage is {value}"):
+        replace(StageConfig(steps=1, batch=1, length=3), **{field: value})
 
 
 def test_divergence_is_an_error_and_keeps_the_last_checkpoint(

@@ -13,9 +13,10 @@ from rich.table import Table
 from worldmodel.cli.plan import plan_with_bar, print_report
 from worldmodel.cli.record import record_with_bar
 from worldmodel.cli.train import train_with_bars
-from worldmodel.config import to_json
+from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.trainer import CONFIG, TrainConfig
@@ -75,16 +76,19 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
         plan_seconds = time.perf_counter() - started
         console.print("[bold]4. See[/]")
         compute = trainer.compute
-        pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
         seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
-    _write_report(out / REPORT, evaluation, seconds)
+        _write_report(out / REPORT, evaluation, seconds)
+        pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
     print_report(evaluation.report)
     _print_paths(console, out, seconds, pictures)
 
 
 def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
     """Keep an unfinished demo of the same configuration; move any other aside."""
+    out = out.resolve()
     path = out / CONFIG
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_demo(path))):
+        raise WorldModelError(f"'{out}' holds something else than a demo. Choose a new or empty folder with --out.")
     unfinished = path.exists() and not (out / REPORT).exists() and path.read_text(encoding="utf-8") == to_json(config)
     if out.exists() and any(out.iterdir()) and not unfinished:
         aside = out.with_name(f"{out.name}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -92,6 +96,14 @@ def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
         console.print(f"The earlier demo was moved to {aside}.")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(config), encoding="utf-8")
+
+
+def _is_demo(path: Path) -> bool:
+    try:
+        from_json(DemoConfig, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _write_report(path: Path, evaluation: Evaluation, seconds: dict[str, float]) -> None:

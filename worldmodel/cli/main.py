@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -51,15 +50,17 @@ def guarded(action: Callable[[], None]) -> int:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return USAGE
     except KeyboardInterrupt:
-        console.print("[yellow]Stopped.[/] What was finished is kept; continue with --resume.")
+        console.print(
+            "[yellow]Stopped.[/] What was finished is kept: record and train go on with --resume, demo when run again."
+        )
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+        if error.errno is None:
             raise
-        where = f" '{error.filename}'" if error.filename else ""
+        where = f" of '{error.filename}'" if error.filename else ""
         console.print(
-            f"[bold red]Error:[/] Writing{escape(where)} failed: {os.strerror(error.errno)}. Free space, or choose a "
-            "folder that can be written with --out; what was finished is kept."
+            f"[bold red]Error:[/] Reading or writing{escape(where)} failed: {os.strerror(error.errno)}. Expected files "
+            "that can be read, and a folder with space that can be written (--out); what was finished is kept."
         )
         return USAGE
     return 0
@@ -68,7 +69,13 @@ def guarded(action: Callable[[], None]) -> int:
 def _dispatch(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    module: Any = importlib.import_module(f"worldmodel.cli.{name}")
+    try:
+        module: Any = importlib.import_module(f"worldmodel.cli.{name}")
+    except ImportError as error:
+        raise WorldModelError(
+            f"A library cannot be loaded: {error}. On Debian or Ubuntu, run as root: apt-get install -y libgl1 "
+            "libglib2.0-0; or install the package again, with all that it depends on."
+        ) from error
     tyro.cli(module.Command, args=arguments, prog=f"worldmodel {name}").run()
 
 

@@ -10,9 +10,10 @@ import tyro
 from rich.console import Console
 
 from worldmodel.datasets.reader import Recording, split_episodes
-from worldmodel.evaluation.evaluate import read_train_config
+from worldmodel.evaluation.evaluate import check_finished, check_fits
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
+from worldmodel.training.trainer import read_train_config
 from worldmodel.viewing.data import view_recording
 from worldmodel.viewing.rollout import view_rollout
 
@@ -57,6 +58,8 @@ class Rollout:
         config = read_train_config(self.run_folder)
         model = load_model(self.run_folder, compute.device)
         with Recording.open(self.recording) as recording:
+            check_fits(model, recording)
+            check_finished(self.run_folder, config)
             _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
             out = self.out or self.run_folder / "view"
             visible = config.objective.visible

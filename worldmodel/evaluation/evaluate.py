@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from worldmodel.config import from_json
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.envs.registry import make_task
 from worldmodel.errors import CheckpointError, WorldModelError
@@ -16,8 +15,9 @@ from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.device import Compute
-from worldmodel.training.trainer import CONFIG, TrainConfig, interface_of
+from worldmodel.training.trainer import TrainConfig, interface_of, read_train_config
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class EvaluationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
         for name in ("episodes", "ahead", "budget"):
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
@@ -102,8 +104,9 @@ def evaluate(
         WorldModelError: recording and model do not belong together, or the environment is not one of our tasks.
     """
     started = time.perf_counter()
-    _check_fits(model, recording)
+    check_fits(model, recording)
     training = read_train_config(run)
+    check_finished(run, training)
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
     task = make_task(model.interface.env)
     trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=config.ahead, seed=config.seed)
@@ -127,18 +130,18 @@ def evaluate(
     return Evaluation(report, trials, trace)
 
 
-def read_train_config(run: Path) -> TrainConfig:
-    """Read the configuration that a run was trained with."""
-    path = run / CONFIG
-    try:
-        return from_json(TrainConfig, path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+def check_finished(run: Path, config: TrainConfig) -> None:
+    """Refuse a run that stopped on the way: its latents may not be whitened, its decoder not trained."""
+    position = read_card(newest(run)).position
+    if (position.stage, position.step) != ("draw", config.draw.steps):
         raise CheckpointError(
-            f"'{path}' is missing or damaged ({error}). Expected the folder of a trained run."
-        ) from error
+            f"The run '{run}' is not finished: it stopped in stage '{position.stage}' at step {position.step}. "
+            "Finish it with: worldmodel train RECORDING --out RUN --resume"
+        )
 
 
-def _check_fits(model: WorldModel, recording: Recording) -> None:
+def check_fits(model: WorldModel, recording: Recording) -> None:
+    """Refuse a recording that is not the one that `model` was trained on: held-out episodes would not be."""
     held, given = asdict(model.interface), asdict(interface_of(recording))
     for name in held:
         if held[name] != given[name]:

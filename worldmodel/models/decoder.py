@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from worldmodel.errors import WorldModelError
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -30,6 +32,11 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, *, height: int, width: int, latent: int) -> None:
         super().__init__()
+        if height % 16 or width % 16:
+            raise WorldModelError(
+                f"Frames of {height} x {width} pixels do not fit the decoder: both must be multiples of 16. "
+                "Record at another size."
+            )
         self._grid = (height // 16, width // 16)
         c = config.width
         self.spread = nn.Linear(latent, c * self._grid[0] * self._grid[1])

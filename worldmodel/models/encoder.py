@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
 
+GROUPS = 8  # of channels that are normalised together
+
 
 @dataclass(frozen=True)
 class ConvEncoderConfig:
@@ -23,6 +25,10 @@ class ConvEncoderConfig:
 
     patch: int = 8
     widths: tuple[int, ...] = (128, 256)
+
+    def __post_init__(self) -> None:
+        if any(width < 1 or width % GROUPS for width in self.widths) or not self.widths:
+            raise WorldModelError(f"widths are {self.widths}; expected multiples of {GROUPS}, at least one.")
 
 
 class ConvEncoder(nn.Module):
@@ -51,7 +57,9 @@ class ConvEncoder(nn.Module):
             )
         channels = (3 * config.patch**2, *config.widths)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.GELU("tanh"))
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(GROUPS, after), nn.GELU("tanh")
+            )
             for before, after in pairwise(channels)
         )
         self.project = nn.Linear(channels[-1] * (height // step) * (width // step), latent)

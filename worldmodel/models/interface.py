@@ -18,6 +18,7 @@ class Interface:
         steps_per_frame: K, control steps between two frames, which make an action block.
         control_seconds: time between two control steps, s.
         low, high: bounds of the A actuators, each in its own unit.
+        recording: fingerprint of the recording, by which its held-out episodes are known.
     """
 
     env: str
@@ -29,6 +30,7 @@ class Interface:
     control_seconds: float
     low: tuple[float, ...]
     high: tuple[float, ...]
+    recording: str = ""
 
     @property
     def block(self) -> int:

@@ -29,6 +29,10 @@ class PredictorConfig:
     positions: int = 8
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.heads < 1 or self.width % self.heads:
+            raise WorldModelError(f"heads is {self.heads}; expected a divisor of width ({self.width}).")
+
 
 @dataclass(frozen=True)
 class Memory:

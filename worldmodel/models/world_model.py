@@ -55,6 +55,11 @@ class WorldModel(nn.Module):
         self.register_buffer("low", torch.tensor(interface.low), persistent=False)
         self.register_buffer("high", torch.tensor(interface.high), persistent=False)
 
+    @property
+    def longest_clip(self) -> int:
+        """The most frames, visible and masked together, that the predictor was trained on."""
+        return self.config.predictor.positions
+
     def encode(self, frames: Tensor) -> Tensor:
         """Encode `frames [..., H, W, 3]`, uint8, as latents `[..., D]`."""
         expected = (self.interface.height, self.interface.width, 3)

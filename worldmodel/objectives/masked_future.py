@@ -30,6 +30,10 @@ class MaskedFutureConfig:
     inverse_weight: float = 1.0
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
 
+    def __post_init__(self) -> None:
+        if self.visible < 1:
+            raise WorldModelError(f"visible is {self.visible}; expected at least 1.")
+
 
 @dataclass(frozen=True)
 class MaskedFutureLogs:

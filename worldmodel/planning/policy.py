@@ -64,8 +64,12 @@ class PlanningPolicy:
             raise WorldModelError(
                 f"hold is {config.hold}; expected 0 or a divisor of the model's {steps} control steps between frames."
             )
-        if config.history < 1:
-            raise WorldModelError(f"history is {config.history}; expected at least 1.")
+        positions = model.longest_clip
+        if not 1 <= config.history <= positions - config.cem.horizon:
+            raise WorldModelError(
+                f"history is {config.history}; expected 1 to {positions - config.cem.horizon}: with the horizon of "
+                f"{config.cem.horizon} it must fit the {positions} frames that the model was trained on."
+            )
         self.config, self._model, self._compute = config, model, compute
         self._generator = torch.Generator(compute.device).manual_seed(seed)
         self._planner = CEMPlanner(config.cem, low=model.low, high=model.high, steps=steps // self._hold)

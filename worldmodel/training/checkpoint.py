@@ -68,6 +68,12 @@ def save_checkpoint(
         (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
         for path in partial.iterdir():
             _sync(path)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(
+            f"Checkpoint '{final}' cannot be written: {error}. Free space, then continue with --resume; the "
+            "checkpoint before it is kept."
+        ) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

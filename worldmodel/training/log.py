@@ -21,6 +21,7 @@ class RunLog:
 
     def __init__(self, run: Path, step: int = 0) -> None:
         run.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(run / "log.jsonl")
         self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
 
@@ -38,3 +39,11 @@ class RunLog:
     def close(self) -> None:
         self._board.close()
         self._lines.close()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill or a full disk left unfinished."""
+    if path.exists():
+        text = path.read_bytes()
+        if not text.endswith(b"\n"):
+            path.write_bytes(text[: text.rfind(b"\n") + 1])

@@ -16,6 +16,7 @@ from worldmodel.config import from_json, to_json
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.interrupts import signals_held
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.objectives.masked_future import MaskedFuture, MaskedFutureConfig
@@ -71,6 +72,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise WorldModelError(f"held_out is {self.held_out}; expected a share between 0 and 1, such as 0.1.")
+        if self.seed < 0:
+            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
         if self.see.length < 3:
             raise WorldModelError(f"see.length is {self.see.length}; expected at least 3, for inverse dynamics.")
         if self.forecast.length != self.model.predictor.positions:
@@ -106,7 +109,7 @@ class Trainer:
         self, config: TrainConfig, *, recording: Recording, run: Path, compute: Compute, resume: bool = False
     ) -> None:
         self.config, self.run, self.compute = config, run, compute
-        self._position = self._begin(resume)
+        self._check_folder(resume)
         training, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
@@ -120,6 +123,7 @@ class Trainer:
         self._validation = Validation(
             Clips(recording, held_out, length=config.forecast.length), config.objective.visible
         )
+        self._position = self._begin()
 
     def train(self, progress: Progress | None = None) -> WorldModel:
         """Train to the end, or from where the run stopped to the end; return the model, ready to use.
@@ -146,22 +150,33 @@ class Trainer:
         """Wall-clock time spent in training, over all resumptions, s."""
         return self._position.seconds if self._position else 0.0
 
-    def _begin(self, resume: bool) -> Position | None:
+    def _check_folder(self, resume: bool) -> None:
         path = self.run / CONFIG
         if path.exists():
             if not resume:
                 raise CheckpointError(
                     f"'{self.run}' already holds a run. Continue it with --resume, or choose another --out."
                 )
-            held = from_json(TrainConfig, path.read_text(encoding="utf-8"))
-            if held != self.config:
+            if read_train_config(self.run) != self.config:
                 raise CheckpointError(
                     f"'{self.run}' was begun with another configuration (see {path}). Resume with the same settings, "
                     "or choose another --out."
                 )
+
+    def _begin(self) -> Position | None:
+        """Write the configuration, now that all else is known to fit; return where an earlier part stopped."""
         self.run.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_json(self.config), encoding="utf-8")
-        return read_card(newest(self.run)).position if has_checkpoint(self.run) else None
+        (self.run / CONFIG).write_text(to_json(self.config), encoding="utf-8")
+        if not has_checkpoint(self.run):
+            return None
+        card = read_card(newest(self.run))
+        if card.interface != self.model.interface:
+            raise CheckpointError(
+                f"'{self.run}' was trained on another recording, of {card.interface.env}: its fingerprint is "
+                f"{card.interface.recording[:12]}, this one's {self.model.interface.recording[:12]}. Resume with the "
+                "recording that it was begun with, as it was then."
+            )
+        return card.position
 
     def _train_stage(self, stage: Stage, done_before: int, log: RunLog, progress: Progress | None) -> None:
         modules = stage.modules(self.model)
@@ -185,10 +200,11 @@ class Trainer:
                 waited = time.perf_counter()
                 compute_loss = next(losses)
                 waited = time.perf_counter() - waited
-                logs, norm = self._step(compute_loss, optimiser, stage, done)
-                if done + 1 == stage.config.steps:
-                    stage.finish(self.model)
-                done += 1  # last: a stage that is stopped while it finishes is not taken for finished
+                with signals_held():  # a checkpoint holds whole steps only
+                    logs, norm = self._step(compute_loss, optimiser, stage, done)
+                    if done + 1 == stage.config.steps:
+                        stage.finish(self.model)
+                    done += 1  # last: a stage that fails while it finishes is not taken for finished
                 if done % self.config.log_every == 0 or done == stage.config.steps:
                     values = {f"train/{name}": value.item() for name, value in logs.items()}
                     values |= self._validation.measure(self.model, self.compute)
@@ -227,6 +243,17 @@ class Trainer:
         save_checkpoint(self.run, done_before + done, self.model, optimiser.state(), self._position)
 
 
+def read_train_config(run: Path) -> TrainConfig:
+    """Read the configuration that a run was trained with."""
+    path = run / CONFIG
+    try:
+        return from_json(TrainConfig, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is missing or damaged ({error}). Expected the folder of a trained run."
+        ) from error
+
+
 def interface_of(recording: Recording) -> Interface:
     """Return what a model trained on `recording` can be used with."""
     provenance = recording.provenance
@@ -240,4 +267,5 @@ def interface_of(recording: Recording) -> Interface:
         control_seconds=provenance.control_seconds,
         low=provenance.low,
         high=provenance.high,
+        recording=recording.fingerprint,
     )
