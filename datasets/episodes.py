@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 
 from worldmodel.datasets.policies import Policy
 from worldmodel.datasets.schema import Ending, Episode
 from worldmodel.envs.renderer import Renderer
-from worldmodel.envs.world import Outcome, State, World
+from worldmodel.envs.world import DIVERGED, Outcome, State, World
 from worldmodel.errors import RecordingError
-
-DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
 def play_episode(

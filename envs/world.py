@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Action = NDArray[np.float32]
 
+# MuJoCo's warnings that it has reset a simulation whose numbers grew beyond bounds.
+DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+
 
 @dataclass(frozen=True)
 class Outcome:

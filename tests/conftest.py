@@ -27,6 +27,8 @@ from worldmodel.training.optimiser import OptimiserConfig
 from worldmodel.training.stages import StageConfig
 from worldmodel.training.trainer import TrainConfig, Trainer
 
+torch.set_num_threads(1)  # the models here are tiny: a second thread only gets in the way of other processes
+
 SIZE, STEPS_PER_FRAME, ACTIONS = 8, 3, 2
 STEPS = (12, 15, 4, 12, 1, 9, 8)  # control steps of each episode; 4, 1 and 8 end within a block
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -233,3 +234,17 @@ def test_a_demo_moves_no_folder_that_is_none(capsys: pytest.CaptureFixture[str],
     assert run(["demo", "--out", str(tmp_path)]) == 2
     assert "something else than a demo" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_no_opengl_is_told_with_what_to_install(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "worldmodel.cli", "record", "--out", str(tmp_path / "recording")],
+        env=os.environ | {"MUJOCO_GL": "bogus"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "apt-get install" in " ".join(done.stderr.split())
