@@ -9,7 +9,6 @@ A checkpoint folder is written under another name, synced, and renamed: one with
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldmodel.config import from_json, to_json
+from worldmodel.datasets.shard_writer import sync
 from worldmodel.errors import CheckpointError
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
@@ -67,7 +67,7 @@ def save_checkpoint(
         save_file({name: value.contiguous() for name, value in optimiser.items()}, partial / "optimiser.safetensors")
         (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
         for path in partial.iterdir():
-            _sync(path)
+            sync(path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
@@ -79,7 +79,7 @@ def save_checkpoint(
         raise
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    _sync(folder)
+    sync(folder)
     for old in _finished(run)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -151,11 +151,3 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def _finished(run: Path) -> list[Path]:
     folder = run / FOLDER
     return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
