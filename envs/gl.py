@@ -6,14 +6,31 @@ MuJoCo is imported nowhere before this module: see `import_mujoco`.
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from worldmodel.errors import RendererError
 
 PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 REMEDY = f"On Debian or Ubuntu, run as root: apt-get install -y {PACKAGES['egl']} {PACKAGES['osmesa']}"
+
+RASTERISERS = (
+    "llvmpipe",
+    "softpipe",
+    "swrast",
+    "software rasterizer",
+    "swr",
+)  # in the names that Mesa's software gives
+VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}  # PCI numbers
+
+
+class RendererWarning(UserWarning):
+    """A picture will be drawn, but far slower than this machine could."""
 
 
 class GLContext(Protocol):
@@ -78,6 +95,47 @@ def make_context(width: int, height: int) -> tuple[GLContext, str]:
     raise RendererError(
         f"MuJoCo cannot draw: no OpenGL context without a display ({'; '.join(answers)}). {REMEDY}.{narrowed}"
     )
+
+
+def is_software(gl_renderer: str) -> bool:
+    """Return whether OpenGL's name of who draws is that of a software rasteriser."""
+    return any(name in gl_renderer.lower() for name in RASTERISERS)
+
+
+def graphics_cards(root: Path = Path("/")) -> list[str]:
+    """Return the graphics cards that this process could see: their vendors and device files."""
+    cards = [f"NVIDIA ({path})" for path in sorted(root.glob("dev/nvidia[0-9]*"))]
+    for node in sorted(root.glob("dev/dri/renderD*")):
+        vendor = root / "sys/class/drm" / node.name / "device/vendor"
+        name = VENDORS.get(vendor.read_text().strip()) if vendor.exists() else None
+        if name and not (name == "NVIDIA" and cards):
+            cards.append(f"{name} ({node})")
+    return cards
+
+
+def warn_of_software(gl_renderer: str, cards: Sequence[str] | None = None) -> None:
+    """Warn where software draws although there is a graphics card.
+
+    Says nothing where software was asked for (`MUJOCO_GL=osmesa`, `LIBGL_ALWAYS_SOFTWARE=1`), nor in a worker
+    process, whose parent has said it.
+
+    Args:
+        gl_renderer: who draws, as OpenGL names it.
+        cards: the graphics cards; looked for when left out.
+    """
+    asked = os.environ.get("MUJOCO_GL") == "osmesa" or os.environ.get("LIBGL_ALWAYS_SOFTWARE", "0") not in ("", "0")
+    if asked or not is_software(gl_renderer) or multiprocessing.parent_process() is not None:
+        return
+    cards = graphics_cards() if cards is None else cards
+    if cards:
+        warnings.warn(
+            f"Drawing in software ({gl_renderer}), although there is a graphics card: {', '.join(cards)}. "
+            "Install its driver's EGL library (NVIDIA: libnvidia-gl, and in a container "
+            "NVIDIA_DRIVER_CAPABILITIES=all), and let this user read and write its device files. "
+            "To keep software and hear no more of it, set LIBGL_ALWAYS_SOFTWARE=1.",
+            RendererWarning,
+            stacklevel=3,
+        )
 
 
 def _make(backend: str, width: int, height: int) -> GLContext:

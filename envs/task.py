@@ -6,13 +6,13 @@ import inspect
 from abc import abstractmethod
 from pathlib import Path
 
-import mujoco
 import numpy as np
 
-from worldmodel.envs.world import Action, Outcome, State, World
+from worldmodel.envs.world import State
+from worldmodel.envs.xml_world import XmlWorld
 
 
-class Task(World):
+class Task(XmlWorld):
     """A world whose goal is a state, shown as an image of it.
 
     A subclass in `<task>.py` finds its model in `<task>.xml` beside it.
@@ -30,19 +30,8 @@ class Task(World):
     unit: str
 
     def __init__(self) -> None:
-        self.xml = Path(inspect.getfile(type(self))).with_suffix(".xml")
-        self.model = mujoco.MjModel.from_xml_path(str(self.xml))
-        self.data = mujoco.MjData(self.model)
-        bounds = self.model.actuator_ctrlrange.astype(np.float32)
-        self.low, self.high = bounds[:, 0].copy(), bounds[:, 1].copy()
-
-    @property
-    def control_seconds(self) -> float:
-        return float(self.substeps * self.model.opt.timestep)
-
-    @property
-    def mjcf(self) -> str:
-        return self.xml.read_text(encoding="utf-8")
+        xml = Path(inspect.getfile(type(self))).with_suffix(".xml")
+        super().__init__(xml, substeps=self.substeps, camera=self.camera)
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> State:
@@ -54,9 +43,3 @@ class Task(World):
 
     def reset(self, rng: np.random.Generator) -> None:
         self.set_state(self.sample(rng))
-
-    def step(self, action: Action) -> Outcome:
-        self.data.ctrl[:] = np.clip(action, self.low, self.high)
-        mujoco.mj_step(self.model, self.data, self.substeps)
-        mujoco.mj_forward(self.model, self.data)
-        return Outcome()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+from worldmodel.envs.gl import RendererWarning, graphics_cards, is_software, warn_of_software
 
 DRAW = """
 import worldmodel.envs.renderer as r
@@ -62,3 +65,57 @@ def test_a_kind_that_does_not_exist_is_refused() -> None:
 
 def test_the_kind_that_is_asked_for_is_taken() -> None:
     assert draw(MUJOCO_GL="egl") in ("drawn by egl\n",)
+
+
+@pytest.mark.parametrize(
+    ("name", "software"),
+    [
+        ("llvmpipe (LLVM 15.0.6, 256 bits)", True),
+        ("softpipe", True),
+        ("Software Rasterizer", True),
+        ("NVIDIA H100 80GB HBM3/PCIe/SSE2", False),
+        ("Mesa Intel(R) UHD Graphics 620 (KBL GT2)", False),
+        ("AMD Radeon RX 6800 (radeonsi, navi21, LLVM 15.0.6)", False),
+    ],
+)
+def test_software_is_told_from_a_graphics_card(name: str, software: bool) -> None:
+    assert is_software(name) is software
+
+
+def test_graphics_cards_are_found_by_their_device_files(tmp_path: Path) -> None:
+    assert graphics_cards(tmp_path) == []
+    nodes = {"renderD128": "0x10de", "renderD129": "0x1002", "renderD130": "0x1af4"}  # the last is a virtual machine's
+    (tmp_path / "dev/dri").mkdir(parents=True)
+    for node, vendor in nodes.items():
+        (tmp_path / "dev/dri" / node).touch()
+        folder = tmp_path / "sys/class/drm" / node / "device"
+        folder.mkdir(parents=True)
+        (folder / "vendor").write_text(vendor + "\n")
+    assert [card.split()[0] for card in graphics_cards(tmp_path)] == ["NVIDIA", "AMD"]
+    for file in ("nvidia0", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / file).touch()
+    assert [card.split()[0] for card in graphics_cards(tmp_path)] == ["NVIDIA", "AMD"]
+
+
+@pytest.fixture
+def nothing_asked(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("MUJOCO_GL", "LIBGL_ALWAYS_SOFTWARE"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_a_fall_back_to_software_is_said_aloud(nothing_asked: pytest.MonkeyPatch) -> None:
+    with pytest.warns(RendererWarning, match=r"llvmpipe.*NVIDIA \(/dev/nvidia0\).*LIBGL_ALWAYS_SOFTWARE=1"):
+        warn_of_software("llvmpipe", ["NVIDIA (/dev/nvidia0)"])
+
+
+def test_nothing_is_said_where_nothing_fell_back(nothing_asked: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_software("llvmpipe", [])
+        warn_of_software("NVIDIA H100", ["NVIDIA (/dev/nvidia0)"])
+        nothing_asked.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+        warn_of_software("llvmpipe", ["NVIDIA (/dev/nvidia0)"])
+        nothing_asked.delenv("LIBGL_ALWAYS_SOFTWARE")
+        nothing_asked.setenv("MUJOCO_GL", "osmesa")
+        warn_of_software("llvmpipe", ["NVIDIA (/dev/nvidia0)"])

@@ -132,7 +132,8 @@ def test_a_state_can_be_taken_and_put_back(task: Task) -> None:
     assert back.time == kept.time
     for action in after:
         task.step(action)
-    np.testing.assert_allclose(task.state().qpos, end.qpos, atol=1e-9)
+    assert np.array_equal(task.state().qpos, end.qpos)
+    assert np.array_equal(task.state().extra, end.extra)
     assert task.state().time == pytest.approx(end.time)
 
 
