@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import RecordingError, WorldModelError
 
-CACHE_SHARE = 0.25  # of the machine's memory that the cache may take
+CACHE_SHARE = 0.25  # of the machine's memory that frames in memory may take
+ACTION_SHARE = 0.05  # the same for actions
 
 
 @dataclass(frozen=True)
@@ -33,36 +35,56 @@ class ClipBatch:
 class Clips:
     """Clips of `length` frames from some episodes of a recording.
 
-    Frames and actions are kept in memory when they fit in a quarter of it, and read from the disk,
-    only those of the clip, when they do not.
+    Frames are kept in memory when they fit in a quarter of it, and read from the disk, only those of the
+    clip, when they do not. So are actions, in a twentieth.
 
     Args:
         recording: where the clips come from.
         episodes: numbers of the episodes to use.
         length: frames in a clip.
+        stride: recorded frames from one frame of a clip to the next.
+        camera: who filmed; the main camera when left out.
+        in_memory: keep frames in memory, or do not; None decides by their size.
 
     Raises:
         RecordingError: no episode is long enough.
     """
 
-    def __init__(self, recording: Recording, episodes: NDArray[np.int64], *, length: int) -> None:
-        if length < 2:
-            raise WorldModelError(f"A clip of {length} frames is too short; expected at least 2.")
-        self.length = length
+    def __init__(
+        self,
+        recording: Recording,
+        episodes: NDArray[np.int64],
+        *,
+        length: int,
+        stride: int = 1,
+        camera: str | None = None,
+        in_memory: bool | None = None,
+    ) -> None:
+        if length < 2 or stride < 1:
+            raise WorldModelError(
+                f"A clip of {length} frames with a stride of {stride} was asked for; expected at least 2 and 1."
+            )
+        self.length, self._stride, self._camera = length, stride, camera
         self._recording = recording
         self._block = recording.provenance.steps_per_frame
         self._episodes = episodes
-        usable = np.maximum(recording.whole_frames[episodes] - length + 1, 0)
+        usable = np.maximum(recording.whole_frames[episodes] - (length - 1) * stride, 0)
         self._first_clip = np.concatenate([[0], np.cumsum(usable)])
         if len(self) == 0:
             raise RecordingError(
-                f"No episode of '{recording.folder}' is long enough for clips of {length} frames; the longest has "
-                f"{recording.whole_frames[episodes].max(initial=0)}. Record longer episodes, or use shorter clips."
+                f"No episode of '{recording.folder}' is long enough for clips of {length} frames, {stride} apart; the "
+                f"longest has {recording.whole_frames[episodes].max(initial=0)}. Record longer episodes, or use "
+                "shorter clips."
             )
         self._frame_shape = (recording.provenance.height, recording.provenance.width, 3)
-        frames = int(np.diff(recording.frame_start)[episodes].sum())
-        fits = frames * int(np.prod(self._frame_shape)) <= _cache_bytes()
-        self._cache = _Cache(recording, episodes, self._frame_shape) if fits else None
+        frames, actions = (
+            np.diff(starts)[episodes].sum() for starts in (recording.frame_start, recording.action_start)
+        )
+        if in_memory is None:
+            in_memory = bool(frames * math.prod(self._frame_shape) <= CACHE_SHARE * _memory())
+        self._frames = _load_frames(recording, episodes, camera) if in_memory else None
+        few = actions * len(recording.provenance.low) * 4 <= ACTION_SHARE * _memory()
+        self._actions = _load_actions(recording, episodes) if few else None
 
     def __len__(self) -> int:
         """Return how many different clips there are."""
@@ -76,20 +98,31 @@ class Clips:
             )
         position = np.searchsorted(self._first_clip, clips, side="right") - 1
         offset = clips - self._first_clip[position]
-        frames = np.empty((len(clips), self.length, *self._frame_shape), np.uint8)
-        steps = (self.length - 1) * self._block
-        actions = np.empty((len(clips), steps, len(self._recording.provenance.low)), np.float32)
-        if self._cache is not None:
-            _gather(self._cache.frames, self._cache.frame_start[position] + offset, frames)
-            _gather(self._cache.actions, self._cache.action_start[position] + offset * self._block, actions)
+        frames = self._take_frames(position, offset)
+        actions = self._take_actions(position, offset * self._block)
+        blocks = (len(clips), self.length - 1, self._block * self._stride, actions.shape[-1])
+        return ClipBatch(frames, actions.reshape(blocks))
+
+    def _take_frames(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.uint8]:
+        frames = np.empty((len(position), self.length, *self._frame_shape), np.uint8)
+        if self._frames is not None:
+            self._frames.gather(position, offset, self._stride, frames)
         else:
-            episodes = self._episodes[position]
-            frame_rows = self._recording.frame_start[episodes] + offset
-            action_rows = self._recording.action_start[episodes] + offset * self._block
-            for clip, (frame, action) in enumerate(zip(frame_rows, action_rows, strict=True)):
-                self._recording.read_frames(int(frame), int(frame) + self.length, frames[clip])
-                actions[clip] = self._recording.read_actions(int(action), int(action) + steps)
-        return ClipBatch(frames, actions.reshape(len(clips), self.length - 1, self._block, actions.shape[-1]))
+            starts = self._recording.frame_start[self._episodes[position]] + offset
+            for start, out in zip(starts.tolist(), frames, strict=True):
+                self._recording.read_frames(start, out, stride=self._stride, camera=self._camera)
+        return frames
+
+    def _take_actions(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.float32]:
+        steps = (self.length - 1) * self._block * self._stride
+        actions = np.empty((len(position), steps, len(self._recording.provenance.low)), np.float32)
+        if self._actions is not None:
+            self._actions.gather(position, offset, 1, actions)
+        else:
+            starts = self._recording.action_start[self._episodes[position]] + offset
+            for start, out in zip(starts.tolist(), actions, strict=True):
+                out[:] = self._recording.read_actions(start, start + steps)
+        return actions
 
     def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[ClipBatch]:
         """Yield random batches without end, the next one read while the last one is used.
@@ -114,27 +147,38 @@ class Clips:
                 yield ready.result()
 
 
-class _Cache:
-    """The frames and actions of some episodes, in memory, one episode after another."""
+@dataclass(frozen=True)
+class _InMemory:
+    """A column of some episodes, one after another; episode p has the rows `start[p]` to `start[p + 1]`."""
 
-    def __init__(self, recording: Recording, episodes: NDArray[np.int64], frame_shape: tuple[int, int, int]) -> None:
-        self.frame_start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
-        self.action_start = np.concatenate([[0], np.cumsum(np.diff(recording.action_start)[episodes])])
-        self.frames = np.empty((self.frame_start[-1], *frame_shape), np.uint8)
-        self.actions = np.empty((self.action_start[-1], len(recording.provenance.low)), np.float32)
-        for position, episode in enumerate(episodes):
-            start, stop = recording.frame_start[episode : episode + 2].tolist()
-            recording.read_frames(start, stop, self.frames[slice(*self.frame_start[position : position + 2])])
-            start, stop = recording.action_start[episode : episode + 2].tolist()
-            self.actions[slice(*self.action_start[position : position + 2])] = recording.read_actions(start, stop)
+    start: NDArray[np.int64]
+    rows: NDArray[Any]
 
-
-def _gather(rows: NDArray[Any], starts: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Copy `out.shape[1]` rows from each of `starts` into `out`."""
-    index = (starts[:, None] + np.arange(out.shape[1])).ravel()
-    # "clip" copies straight into `out`, which "raise" does not; the rows are known to exist
-    np.take(rows, index, axis=0, out=out.reshape(-1, *rows.shape[1:]), mode="clip")
+    def gather(self, position: NDArray[np.int64], offset: NDArray[np.int64], stride: int, out: NDArray[Any]) -> None:
+        """Copy `out.shape[1]` rows, `stride` apart, from each episode and offset into `out`."""
+        index = ((self.start[position] + offset)[:, None] + np.arange(out.shape[1]) * stride).ravel()
+        # "clip" copies straight into `out`, which "raise" does not; the rows are known to exist
+        np.take(self.rows, index, axis=0, out=out.reshape(len(index), *self.rows.shape[1:]), mode="clip")
 
 
-def _cache_bytes() -> int:
-    return int(CACHE_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+def _load_frames(recording: Recording, episodes: NDArray[np.int64], camera: str | None) -> _InMemory:
+    start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
+    rows = np.empty((start[-1], recording.provenance.height, recording.provenance.width, 3), np.uint8)
+    for position, episode in enumerate(episodes):
+        out = rows[start[position] : start[position + 1]]
+        recording.read_frames(int(recording.frame_start[episode]), out, camera=camera)
+    return _InMemory(start, rows)
+
+
+def _load_actions(recording: Recording, episodes: NDArray[np.int64]) -> _InMemory:
+    start = np.concatenate([[0], np.cumsum(np.diff(recording.action_start)[episodes])])
+    rows = np.empty((start[-1], len(recording.provenance.low)), np.float32)
+    for position, episode in enumerate(episodes):
+        first, last = recording.action_start[episode : episode + 2].tolist()
+        rows[start[position] : start[position + 1]] = recording.read_actions(first, last)
+    return _InMemory(start, rows)
+
+
+def _memory() -> int:
+    """Return the machine's memory, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

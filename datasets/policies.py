@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
 
+from worldmodel.datasets import custom_policies
 from worldmodel.envs.world import Action, World
 from worldmodel.errors import unknown_name
 
@@ -14,8 +15,8 @@ from worldmodel.errors import unknown_name
 class Policy(Protocol):
     """Chooses the actions of an episode."""
 
-    def reset(self, rng: np.random.Generator) -> None:
-        """Begin an episode; every draw until the next reset comes from `rng`."""
+    def reset(self, rng: np.random.Generator, episode: int) -> None:
+        """Begin episode number `episode`; every draw until the next reset comes from `rng`."""
 
     def __call__(self, world: World) -> Action:
         """Return the next action `[A]`, within the world's bounds."""
@@ -37,22 +38,35 @@ class SmoothNoise:
     """
 
     STRENGTH = (0.0, 1.2)  # standard deviation, as a share of half the range
+    BLOCK = 64  # actions drawn at once: one by one they would take longer than the physics
 
     def __init__(self, low: Action, high: Action, control_seconds: float, memory_seconds: float = 0.25) -> None:
         self._low, self._high = low, high
         self._middle, self._half = (low + high) / 2, (high - low) / 2
         self._keep = float(np.exp(-control_seconds / memory_seconds))
 
-    def reset(self, rng: np.random.Generator) -> None:
+    def reset(self, rng: np.random.Generator, episode: int) -> None:
         self._rng = rng
         self._strength = rng.uniform(*self.STRENGTH)
         self._noise = rng.standard_normal(self._low.shape)
+        self._ready: Iterator[Action] = iter(())
 
     def __call__(self, world: World) -> Action:
-        action = self._middle + self._half * self._strength * self._noise
-        fresh = self._rng.standard_normal(self._low.shape)
-        self._noise = self._keep * self._noise + np.sqrt(1 - self._keep**2) * fresh
-        return np.clip(action, self._low, self._high).astype(np.float32)
+        action = next(self._ready, None)
+        if action is None:
+            self._ready = iter(self._block())
+            action = next(self._ready)
+        return action
+
+    def _block(self) -> Action:
+        """Return the next actions, `[BLOCK, A]`."""
+        noise = self._rng.standard_normal((self.BLOCK, *self._low.shape)) * np.sqrt(1 - self._keep**2)
+        for row in noise:
+            row += self._keep * self._noise
+            self._noise = row
+        actions = self._middle + self._half * self._strength * noise
+        clipped: Action = np.clip(actions, self._low, self._high).astype(np.float32)
+        return clipped
 
 
 class Uniform:
@@ -61,7 +75,7 @@ class Uniform:
     def __init__(self, low: Action, high: Action) -> None:
         self._low, self._high = low, high
 
-    def reset(self, rng: np.random.Generator) -> None:
+    def reset(self, rng: np.random.Generator, episode: int) -> None:
         self._rng = rng
 
     def __call__(self, world: World) -> Action:
@@ -74,14 +88,14 @@ class Zero:
     def __init__(self, low: Action, high: Action) -> None:
         self._action = np.clip(np.zeros_like(low), low, high)
 
-    def reset(self, rng: np.random.Generator) -> None:
+    def reset(self, rng: np.random.Generator, episode: int) -> None:
         pass
 
     def __call__(self, world: World) -> Action:
         return self._action.copy()
 
 
-POLICIES: dict[str, Callable[[World], Policy]] = {
+POLICIES: Mapping[str, Callable[[World], Policy]] = {
     "smooth-noise": lambda world: SmoothNoise(world.low, world.high, world.control_seconds),
     "uniform": lambda world: Uniform(world.low, world.high),
     "zero": lambda world: Zero(world.low, world.high),
@@ -89,11 +103,17 @@ POLICIES: dict[str, Callable[[World], Policy]] = {
 
 
 def make_policy(name: str, world: World) -> Policy:
-    """Make a policy by its name for `world`.
+    """Make a policy for `world`.
+
+    Args:
+        name: one of `POLICIES`, or one with a colon: see `custom_policies`.
 
     Raises:
-        WorldModelError: no policy has that name; lists those there are.
+        WorldModelError: no policy has that name (lists those there are), or it cannot be made.
     """
-    if name not in POLICIES:
-        raise unknown_name("policy", name, POLICIES)
-    return POLICIES[name](world)
+    if name in POLICIES:
+        return POLICIES[name](world)
+    kind, colon, rest = name.partition(":")
+    if not colon:
+        raise unknown_name("policy", name, [*POLICIES, *custom_policies.FORMS])
+    return custom_policies.make(kind, rest, world)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from worldmodel.datasets.schema import Episode, Manifest, Provenance, ShardEntry
-from worldmodel.datasets.shard import Shard
-from worldmodel.errors import RecordingError, WorldModelError
+from worldmodel.datasets.manifest import Manifest, Provenance, ShardEntry
+from worldmodel.datasets.schema import Episode, picture_column
+from worldmodel.datasets.shard import Shard, StoredEpisode
+from worldmodel.errors import RecordingError, WorldModelError, unknown_name
 
 
 class Recording:
@@ -29,12 +30,11 @@ class Recording:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        camera = manifest.provenance.camera_key
-        self._shards = [Shard(folder / entry.file, camera) for entry in manifest.shards]
+        self._shards = [Shard.of(folder / entry.file, manifest.provenance) for entry in manifest.shards]
         frame_starts, action_starts = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
         whole: list[NDArray[np.int64]] = []
         for shard, entry in zip(self._shards, manifest.shards, strict=True):
-            _check(shard, entry, manifest.provenance, first=sum(map(len, whole)))
+            check_shard(shard, entry, manifest.provenance, first=sum(map(len, whole)))
             frame_start, action_start = shard.episode_column("frame_start"), shard.episode_column("action_start")
             frame_starts.append(frame_start[1:] + frame_starts[-1][-1])
             action_starts.append(action_start[1:] + action_starts[-1][-1])
@@ -81,15 +81,28 @@ class Recording:
 
     def episode(self, index: int) -> Episode:
         """Return episode `index`, whole."""
+        return self.stream(index).whole()
+
+    def stream(self, index: int) -> StoredEpisode:
+        """Return episode `index` to be read piece by piece, with `segments()`, in constant memory."""
         if not 0 <= index < self.episodes:
             raise RecordingError(f"Episode {index} is not in '{self.folder}': it holds 0 to {self.episodes - 1}.")
         shard = int(np.searchsorted(self._shard_episodes, index, side="right")) - 1
-        return self._shards[shard].read_episode(index - int(self._shard_episodes[shard]))
+        return StoredEpisode(self._shards[shard], index - int(self._shard_episodes[shard]))
 
-    def read_frames(self, start: int, stop: int, out: NDArray[np.uint8]) -> None:
-        """Read frames of rows `start` to `stop`, which lie in one episode, into `out [stop - start, H, W, 3]`."""
+    def read_frames(self, start: int, out: NDArray[np.uint8], *, stride: int = 1, camera: str | None = None) -> None:
+        """Read frames `start`, `start + stride`, ..., which lie in one episode, into `out [L, H, W, 3]`.
+
+        May be called in several threads at once.
+
+        Args:
+            camera: who filmed; the main camera when left out.
+        """
         shard, first = self._locate(self._shard_frames, start)
-        shard.read_into("frames", start - first, stop - first, out)
+        column = picture_column("rgb", self.provenance.camera if camera is None else camera)
+        if column not in shard.pictures:
+            raise unknown_name("camera", camera or "", [held.name for held in self.provenance.cameras])
+        shard.read_pictures(column, start - first, out, stride=stride)
 
     def read_actions(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return actions of rows `start` to `stop`, which lie in one episode, `[stop - start, A]`."""
@@ -113,7 +126,7 @@ class Recording:
         return self._shards[index], int(starts[index])
 
 
-def _check(shard: Shard, entry: ShardEntry, provenance: Provenance, *, first: int) -> None:
+def check_shard(shard: Shard, entry: ShardEntry, provenance: Provenance, *, first: int) -> None:
     """Refuse a shard that is not the one the manifest lists, whose episodes begin with number `first`."""
 
     def expect(what: str, held: ArrayLike, expected: ArrayLike) -> None:
@@ -127,10 +140,10 @@ def _check(shard: Shard, entry: ShardEntry, provenance: Provenance, *, first: in
     frame_start, action_start = shard.episode_column("frame_start"), shard.episode_column("action_start")
     held = (len(frame_start) - 1, int(frame_start[-1]), int(action_start[-1]))
     expect("numbers of episodes, frames and actions", held, (entry.episodes, entry.frames, entry.actions))
-    expect("frames' size", shard.row_shape("frames"), (provenance.height, provenance.width, 3))
     expect("actions' size", shard.row_shape("actions"), (len(provenance.low),))
     expect("episodes", shard.episode_column("index"), np.arange(first, first + entry.episodes))
-    expect("seeds", np.unique(shard.episode_column("seed")), [provenance.seed])
+    if provenance.simulation:
+        expect("seeds", np.unique(shard.episode_column("seed")), [provenance.seed])
     blocks = -(-np.diff(action_start) // provenance.steps_per_frame)
     expect("frames in each episode", np.diff(frame_start), blocks + 1)
 

@@ -3,94 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
 
-from worldmodel.datasets.episodes import play_episode
+import mujoco
+import numpy as np
+
+from worldmodel.datasets.amount import Amount
+from worldmodel.datasets.episodes import Film, FilmConfig, play_episode
+from worldmodel.datasets.manifest import Compression, Manifest, Provenance, Simulation, Software, command_line
 from worldmodel.datasets.policies import make_policy
-from worldmodel.datasets.schema import Manifest, Provenance, versions
-from worldmodel.datasets.store import RecordingStore, spool_episode
+from worldmodel.datasets.production import Crew, Progress, produce
+from worldmodel.datasets.store import spool_episode
+from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.registry import make_world
-from worldmodel.envs.renderer import Quality, Renderer, RendererConfig
-from worldmodel.errors import RecordingError, WorldModelError
+from worldmodel.envs.renderer import Quality
+from worldmodel.envs.world import World
+from worldmodel.errors import WorldModelError, unknown_name
+
+DEFAULT_FRAMES = 20_000
 
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What to record.
+    """What to record. The amount is told by one of `frames`, `episodes` and `hours`.
 
     Attributes:
-        env: one of our tasks ("worldmodel/Reacher-v0") or a gymnasium id ("HalfCheetah-v5").
-        frames: how many frames in all; whole episodes, so it may end up a little more.
+        env: one of our tasks ("worldmodel/Reacher-v0"), a gymnasium id ("HalfCheetah-v5"), a dm_control task
+            ("dm_control/cheetah-run") or a model of your own ("my_robot.xml").
+        env_arguments: arguments for the environment, a JSON object.
+        frames: how many frames at least, in whole episodes; 20,000 when no amount is given.
+        episodes: how many episodes.
+        hours: how many hours of the robot's time at least, in whole episodes.
         episode_frames: frames in an episode that nothing ends early.
         steps_per_frame: control steps between two frames; the actions of all of them are kept.
-        size: height and width of a frame, pixels.
-        camera: name of a camera in the model; "" takes the environment's own.
+        height, width: size of a frame, pixels.
+        cameras: names of cameras in the model, the main one first; none takes the environment's own, and ""
+            is its free camera.
+        channels: what each camera records: "rgb", "depth", "segmentation".
         quality: "fast" (no shadows, reflections, multisampling) or "faithful" (as the model asks).
-        policy: who acts: "smooth-noise", "uniform" or "zero".
+        policy: who acts: "smooth-noise", "uniform", "zero", "replay:RECORDING", "sb3:ALGORITHM:FILE", or
+            "module:function" of your own, which takes the world and returns a policy.
         seed: makes the recording repeatable, whatever the number of workers.
+        compression: "lz4", or "gzip", which any HDF5 reads, at a tenth of the reading speed.
         workers: processes; 0 takes one for each core.
+        patience: longest time that a worker may go without a frame before it counts as hanging, s.
     """
 
     env: str = "worldmodel/Reacher-v0"
-    frames: int = 20_000
+    env_arguments: str = "{}"
+    frames: int | None = None
+    episodes: int | None = None
+    hours: float | None = None
     episode_frames: int = 50
     steps_per_frame: int = 5
-    size: int = 64
-    camera: str = ""
+    height: int = 64
+    width: int = 64
+    cameras: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ("rgb",)
     quality: Quality = "fast"
     policy: str = "smooth-noise"
     seed: int = 0
+    compression: Compression = "lz4"
     workers: int = 0
+    patience: float = 300.0
 
     def __post_init__(self) -> None:
-        for name, least in (("frames", 1), ("episode_frames", 2), ("steps_per_frame", 1), ("size", 8), ("workers", 0)):
+        for name, least in (("episode_frames", 2), ("steps_per_frame", 1), ("height", 8), ("width", 8), ("workers", 0)):
             value = getattr(self, name)
             if value < least:
                 raise WorldModelError(f"{name} is {value}; expected at least {least}.")
-        if self.seed < 0:
-            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise WorldModelError(f"seed is {self.seed}; expected 0 to 2**63 - 1.")
+        if not self.patience > 0:
+            raise WorldModelError(f"patience is {self.patience}; expected more than 0 seconds.")
+        for channel in self.channels:
+            if channel not in CHANNELS:
+                raise unknown_name("channel", channel, CHANNELS)
 
-    @property
-    def episodes(self) -> int:
-        """How many whole episodes give at least `frames` frames."""
-        return -(-self.frames // self.episode_frames)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A worker's word that an episode is safe on the disk."""
-
-    episode: int
-    frames: int
-    bytes: int
-
-
-class Progress(Protocol):
-    """Is told how the recording goes."""
-
-    def __call__(self, finished: Finished) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """Why a worker stopped."""
-
-    error: str
-    expected: bool
+    def amount(self, control_seconds: float) -> Amount:
+        """Return how much to record, of a world with that control step."""
+        nothing = self.frames is None and self.episodes is None and self.hours is None
+        return Amount.of(
+            frames=DEFAULT_FRAMES if nothing else self.frames,
+            episodes=self.episodes,
+            hours=self.hours,
+            control_seconds=control_seconds,
+            episode_frames=self.episode_frames,
+            steps_per_frame=self.steps_per_frame,
+        )
 
 
 def record(config: RecordConfig, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Manifest:
@@ -107,57 +109,32 @@ def record(config: RecordConfig, out: Path, *, resume: bool = False, progress: P
 
     Raises:
         WorldModelError: unknown environment, policy or camera; no OpenGL; `out` in use or of another recording;
-            a full disk; a worker that died. What was finished is kept.
+            a full disk; a worker that died or hangs. What was finished is kept.
         KeyboardInterrupt: Ctrl-C or SIGTERM. What was finished is kept.
     """
-    started = time.perf_counter()
-    with _sigterm_as_interrupt(), closing(RecordingStore(out, _provenance(config), resume=resume)) as store:
-        finished = store.finished()
-        todo = [index for index in range(config.episodes) if index not in finished]
-        if todo:
-            store.reopen()
-        try:
-            _run_workers(config, out, todo, store, progress)
-        except BaseException:
-            with suppress(WorldModelError):  # if even that fails (a full disk), the spool keeps it for --resume
-                store.finish(time.perf_counter() - started)
-            raise
-        return store.finish(time.perf_counter() - started)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt upon SIGTERM, unless the program has a way of its own to take it."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    provenance = _provenance(config)
+    amount = config.amount(provenance.control_seconds)
+    crew = Crew(config.workers, config.patience)
+    return produce(_Job(config, out), amount, out, provenance, crew, resume=resume, progress=progress)
 
 
 def _provenance(config: RecordConfig) -> Provenance:
     """Ask the world and the renderer, once, what a recording by `config` will come from."""
-    world = make_world(config.env)
+    world = make_world(config.env, config.env_arguments)
     try:
+        world.reset(np.random.default_rng(config.seed))  # some worlds have no model before
         make_policy(config.policy, world)
-        camera = config.camera or world.camera
-        with Renderer(_renderer_config(config, camera), model=world.model) as renderer:
-            gl_renderer = renderer.gl_renderer
+        film_config = _film_config(config, world)
+        with Film(film_config, world=world) as film:
+            cameras = tuple(film.pose(name) for name in film_config.cameras)
+            gl_renderer = film.gl_renderer
         return Provenance(
             env=config.env,
-            camera=camera,
-            height=config.size,
-            width=config.size,
-            quality=config.quality,
-            gl_renderer=gl_renderer,
+            env_arguments=config.env_arguments,
+            cameras=cameras,
+            channels=config.channels,
+            height=config.height,
+            width=config.width,
             steps_per_frame=config.steps_per_frame,
             control_seconds=world.control_seconds,
             episode_frames=config.episode_frames,
@@ -165,133 +142,60 @@ def _provenance(config: RecordConfig) -> Provenance:
             high=tuple(map(float, world.high)),
             policy=config.policy,
             seed=config.seed,
-            mjcf=world.mjcf,
-            mjcf_sha256=hashlib.sha256(world.mjcf.encode()).hexdigest(),
-            **versions(),
+            compression=config.compression,
+            simulation=Simulation(
+                mjcf=world.mjcf,
+                model_sha256=model_sha256(world.model),
+                timestep=float(world.model.opt.timestep),
+                quality=config.quality,
+                gl_renderer=gl_renderer,
+            ),
+            software=Software.here(),
+            command=command_line(),
         )
     finally:
         world.close()
 
 
-def _renderer_config(config: RecordConfig, camera: str) -> RendererConfig:
-    return RendererConfig(config.size, config.size, camera, config.quality)
+def model_sha256(model: mujoco.MjModel) -> str:
+    """Return the hash of a compiled model, in MuJoCo's binary form, hexadecimal."""
+    size = mujoco.mj_sizeModel(model)
+    binary = np.zeros(size, np.uint8)
+    mujoco.mj_saveModel(model, None, binary)
+    return hashlib.sha256(binary.tobytes()).hexdigest()
 
 
-def _run_workers(
-    config: RecordConfig, out: Path, todo: list[int], store: RecordingStore, progress: Progress | None
-) -> None:
-    spawn = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    count = min(config.workers or len(os.sched_getaffinity(0)), len(todo))
-    next_task = spawn.Value("q", 0)
-    with ExitStack() as stack:
-        workers: dict[Connection, BaseProcess] = {}
-        for _ in range(count):
-            ours, theirs = spawn.Pipe(duplex=False)
-            process = spawn.Process(target=_work, args=(config, out, todo, next_task, theirs), daemon=True)
-            with _main_hidden():
-                process.start()
-            theirs.close()
-            stack.callback(_stop, process)
-            workers[ours] = process
-        for finished in _listen(workers):
-            if progress:
-                progress(finished)
-            store.seal()
+def _film_config(config: RecordConfig, world: World) -> FilmConfig:
+    cameras = config.cameras or (world.camera,)
+    return FilmConfig(cameras, config.channels, config.height, config.width, config.quality)
 
 
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep a new process from importing the program's main module.
+@dataclass(frozen=True)
+class _Job:
+    """What a worker does."""
 
-    Workers need nothing of it, and a script that records at its top level would record again in each of them.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    config: RecordConfig
+    folder: Path
 
-
-def _listen(workers: dict[Connection, BaseProcess]) -> Iterable[Finished]:
-    """Yield each finished episode until every worker has said that it is done."""
-    while workers:
-        ready = wait(list(workers))
-        for connection in [connection for connection in workers if connection in ready]:
-            try:
-                message: Any = connection.recv()
-            except (EOFError, OSError):  # OSError: it died in the middle of a message
-                process = workers[connection]
-                process.join()
-                raise RecordingError(
-                    f"A recording worker died (exit code {process.exitcode}). Finished episodes are kept: "
-                    "continue with --resume, with fewer --workers if memory was short."
-                ) from None
-            if message is None:
-                del workers[connection]
-            elif isinstance(message, _Failure):
-                raise (RecordingError if message.expected else RuntimeError)(message.error)
-            else:
-                yield message
-
-
-def _stop(process: BaseProcess) -> None:
-    """End a worker, at once and even if it hangs; what it has not finished is worth nothing."""
-    process.kill()
-    process.join()
-
-
-def _work(config: RecordConfig, out: Path, todo: list[int], next_task: Any, connection: Any) -> None:
-    """Record episodes until none is left; runs in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _record_episodes(config, out, _take(todo, next_task), connection.send)
-        connection.send(None)
-    except BrokenPipeError:
-        return  # the parent is gone
-    except WorldModelError as error:
-        connection.send(_Failure(str(error), True))
-    except Exception as error:
-        connection.send(_Failure(f"{error}\n{traceback.format_exc()}", False))
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is gone, before another recorder writes the same episodes."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _take(todo: list[int], next_task: Any) -> Iterable[int]:
-    """Yield the episodes that no other worker has taken."""
-    while True:
-        with next_task.get_lock():
-            position = next_task.value
-            next_task.value += 1
-        if position >= len(todo):
-            return
-        yield todo[position]
-
-
-def _record_episodes(
-    config: RecordConfig, out: Path, episodes: Iterable[int], tell: Callable[[Finished], None]
-) -> None:
-    world = make_world(config.env)
-    policy = make_policy(config.policy, world)
-    camera = config.camera or world.camera
-    with Renderer(_renderer_config(config, camera), model=world.model) as renderer:
-        for index in episodes:
-            episode = play_episode(
-                world,
-                renderer,
-                policy,
-                index=index,
-                seed=config.seed,
-                frames=config.episode_frames,
-                steps_per_frame=config.steps_per_frame,
-            )
-            size = spool_episode(out, episode, camera or "free")
-            tell(Finished(index, len(episode.frames), size))
-    world.close()
+    def __call__(self, episodes: Iterator[int], finished: Callable[[int, int], None], beat: Callable[[], None]) -> None:
+        config = self.config
+        world = make_world(config.env, config.env_arguments)
+        world.reset(np.random.default_rng(config.seed))
+        policy = make_policy(config.policy, world)
+        with Film(_film_config(config, world), world=world) as film:
+            for index in episodes:
+                with spool_episode(self.folder, index=index, seed=config.seed) as writer:
+                    ending = play_episode(
+                        world,
+                        film,
+                        policy,
+                        writer.add,
+                        index=index,
+                        seed=config.seed,
+                        frames=config.episode_frames,
+                        steps_per_frame=config.steps_per_frame,
+                        beat=beat,
+                    )
+                    size = writer.finish(ending)
+                finished(index, size)
+        world.close()

@@ -2,40 +2,64 @@
 
 A shard holds whole episodes as flat columns, one episode after another. An episode of F frames has T
 control steps; frame 0 shows the start, and every `steps_per_frame` control steps there is another frame.
+A video without actions has T = F - 1 steps of zero actuators.
 
-    frames/<camera>      [N, H, W, 3]  uint8    RGB, first row at the top
-    frame_step           [N]           int64    control steps of its episode before this frame
-    qpos, qvel, act      [N, ...]      float64  physics state that the frame shows
-    time                 [N]           float64  simulated time, s
-    actions              [M, A]        float32  action of every control step
-    reward               [M]           float64
-    episode/index        [E]           int64    number of the episode in the recording
-    episode/seed         [E]           uint64   entropy of its random numbers, with `index`
-    episode/frame_start  [E + 1]       int64    rows of an episode: frame_start[e] to frame_start[e + 1]
-    episode/action_start [E + 1]       int64    the same for `actions` and `reward`
-    episode/ending       [E]           uint8    an `Ending`
+    frames/<camera>       [N, H, W, 3]  uint8    RGB, first row at the top
+    depth/<camera>        [N, H, W]     float32  distance along the optical axis, m      (where recorded)
+    segmentation/<camera> [N, H, W, 2]  int32    object's number and MuJoCo type, -1 nothing  (where recorded)
+    frame_step            [N]           int64    control steps of its episode before this frame
+    time                  [N]           float64  simulated time, s
+    qpos, qvel, act       [N, ...]      float64  physics state that the frame shows
+    extra                 [N, ...]      float64  rest of MuJoCo's integration state (warm start, mocap bodies, ...)
+    visual                [N, ...]      float64  what is drawn of the model and may change (colours, places, ...)
+    actions               [M, A]        float32  action of every control step
+    reward                [M]           float64
+    episode/index         [E]           int64    number of the episode in the recording
+    episode/seed          [E]           uint64   entropy of its random numbers, with `index`
+    episode/frame_start   [E + 1]       int64    rows of an episode: frame_start[e] to frame_start[e + 1]
+    episode/action_start  [E + 1]       int64    the same for `actions` and `reward`
+    episode/ending        [E]           uint8    an `Ending`
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
-import platform
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.errors import RecordingError
 
 FORMAT = "worldmodel-recording"
-VERSION = 1
-MANIFEST = "manifest.json"
-FRAMES_PER_CHUNK = 8
+VERSION = 2
+
+# Kind and number of axes of each column beside the pictures.
+FRAME_COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
+    "frame_step": (np.int64, 1),
+    "time": (np.float64, 1),
+    "qpos": (np.float64, 2),
+    "qvel": (np.float64, 2),
+    "act": (np.float64, 2),
+    "extra": (np.float64, 2),
+    "visual": (np.float64, 2),
+}
+ACTION_COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {"actions": (np.float32, 2), "reward": (np.float64, 1)}
+EPISODE_COLUMNS: Mapping[str, type[np.generic]] = {
+    "index": np.int64,
+    "seed": np.uint64,
+    "frame_start": np.int64,
+    "action_start": np.int64,
+    "ending": np.uint8,
+}
+
+
+def picture_column(channel: Channel, camera: str) -> str:
+    """Return the column of what `camera` recorded; a name in HDF5 cannot hold a slash, nor be empty."""
+    return f"{CHANNELS[channel].group}/{camera.replace('/', ':') or 'free'}"
 
 
 class Ending(enum.IntEnum):
@@ -47,190 +71,121 @@ class Ending(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One whole episode: F frames, T control steps.
+class Segment:
+    """Some frames of an episode, one after another, with the actions that led from the frame before into them.
+
+    Shapes: F frames, T control steps; the first segment of an episode has none before its first frame.
+
+    Attributes:
+        pictures: what the cameras saw, by column, each `[F, H, W, ...]`.
+        frame_step: `[F]` int64, control steps of the episode before each frame.
+        time: `[F]` float64, s.
+        qpos, qvel, act, extra: physics state at each frame, `[F, ...]` float64.
+        visual: changing fields of the model at each frame, `[F, ...]` float64.
+        actions: `[T, A]` float32.
+        reward: `[T]` float64.
+
+    Raises:
+        RecordingError: columns of different lengths, or a number that is not finite.
+    """
+
+    pictures: Mapping[str, NDArray[Any]]
+    frame_step: NDArray[np.int64]
+    time: NDArray[np.float64]
+    qpos: NDArray[np.float64]
+    qvel: NDArray[np.float64]
+    act: NDArray[np.float64]
+    extra: NDArray[np.float64]
+    visual: NDArray[np.float64]
+    actions: NDArray[np.float32]
+    reward: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name, column in self.frame_columns():
+            if len(column) != len(self):
+                raise RecordingError(
+                    f"Column '{name}' has {len(column)} rows; expected {len(self)}, one for each frame."
+                )
+        if len(self.reward) != len(self.actions):
+            raise RecordingError(f"Column 'reward' has {len(self.reward)} rows for {len(self.actions)} actions.")
+        for name in ("time", "qpos", "qvel", "act", "extra", "visual", "actions", "reward"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise RecordingError(
+                    f"Column '{name}' holds a non-finite number: the simulation diverged. "
+                    "Use a smaller time step or gentler actions."
+                )
+
+    def __len__(self) -> int:
+        """Return F."""
+        return len(self.frame_step)
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """What the first camera saw, `[F, H, W, 3]` uint8."""
+        return next(picture for name, picture in self.pictures.items() if name.startswith("frames/"))
+
+    def frame_columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield name and rows of every column that has a row for each frame."""
+        yield from self.pictures.items()
+        for name in FRAME_COLUMNS:
+            yield name, getattr(self, name)
+
+    def columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield name and rows of every column."""
+        yield from self.frame_columns()
+        for name in ACTION_COLUMNS:
+            yield name, getattr(self, name)
+
+
+class EpisodeStream(Protocol):
+    """One whole episode, in memory or on a disk, told piece by piece.
 
     Attributes:
         index: number of the episode in the recording.
         seed: the recording's seed; with `index` it repeats the episode.
         ending: how it ended.
-        frames: `[F, H, W, 3]` uint8.
-        frame_step: `[F]` int64, control steps before each frame.
-        qpos, qvel, act: physics state at each frame, `[F, ...]` float64.
-        time: `[F]` float64, s.
-        actions: `[T, A]` float32.
-        reward: `[T]` float64.
+        length: how many frames.
+        steps: how many control steps.
     """
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def ending(self) -> Ending: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+
+    def segments(self) -> Iterator[Segment]: ...
+
+
+@dataclass(frozen=True)
+class Episode(Segment):
+    """One whole episode in memory, an `EpisodeStream` of a single segment."""
 
     index: int
     seed: int
     ending: Ending
-    frames: NDArray[np.uint8]
-    frame_step: NDArray[np.int64]
-    qpos: NDArray[np.float64]
-    qvel: NDArray[np.float64]
-    act: NDArray[np.float64]
-    time: NDArray[np.float64]
-    actions: NDArray[np.float32]
-    reward: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        rows, steps = len(self.frames), len(self.actions)
-        for name in ("frame_step", "qpos", "qvel", "act", "time"):
-            if len(getattr(self, name)) != rows:
-                raise RecordingError(
-                    f"Episode {self.index}: column '{name}' has {len(getattr(self, name))} rows; expected {rows}."
-                )
-        if len(self.reward) != steps:
-            raise RecordingError(f"Episode {self.index}: {len(self.reward)} rewards for {steps} actions.")
-        for name in ("qpos", "qvel", "act", "time", "actions", "reward"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise RecordingError(
-                    f"Episode {self.index}: column '{name}' holds a non-finite number: the simulation diverged. "
-                    "Use a smaller time step or gentler actions."
-                )
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a recording comes from, enough to make it again.
-
-    Attributes:
-        env: name of the environment.
-        camera: camera that filmed; "" is MuJoCo's free camera.
-        height, width: size of a frame, pixels.
-        quality: "fast" or "faithful".
-        gl_renderer: what drew, as OpenGL names it.
-        steps_per_frame: control steps between two frames.
-        control_seconds: time between two control steps, s.
-        episode_frames: frames of an episode that nothing ended early.
-        low, high: actuator bounds.
-        policy: name of the policy that acted.
-        seed: seed of the whole recording.
-        mjcf: the model's source; `mjcf_sha256` its hash, by which models are compared.
-        worldmodel, mujoco, gymnasium, python: versions.
-    """
-
-    env: str
-    camera: str
-    height: int
-    width: int
-    quality: Literal["fast", "faithful"]
-    gl_renderer: str
-    steps_per_frame: int
-    control_seconds: float
-    episode_frames: int
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    policy: str
-    seed: int
-    mjcf: str
-    mjcf_sha256: str
-    worldmodel: str
-    mujoco: str
-    gymnasium: str
-    python: str
 
     @property
-    def camera_key(self) -> str:
-        """The camera's name as a column's name."""
-        return self.camera or "free"
+    def length(self) -> int:
+        return len(self)
+
+    @property
+    def steps(self) -> int:
+        return len(self.actions)
+
+    def segments(self) -> Iterator[Segment]:
+        yield self
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that `Provenance` keeps."""
-    names = ("worldmodel", "mujoco", "gymnasium")
-    return {name: metadata.version(name) for name in names} | {"python": platform.python_version()}
-
-
-@dataclass(frozen=True)
-class ShardEntry:
-    """A finished shard as the manifest lists it."""
-
-    file: str
-    sha256: str
-    episodes: int
-    frames: int
-    actions: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The contents of `manifest.json`.
-
-    Attributes:
-        provenance: where the recording comes from.
-        shards: the finished shards, in the order of their episodes.
-        seconds: wall-clock time spent recording, s.
-    """
-
-    provenance: Provenance
-    shards: tuple[ShardEntry, ...]
-    seconds: float
-
-    def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Read the manifest of the recording in `folder`.
-
-        Raises:
-            RecordingError: there is none, it is another format or version, or it is damaged.
-        """
-        path = folder / MANIFEST
-        if not path.is_file():
-            what = "is a file" if folder.is_file() else "does not exist" if not folder.exists() else "holds none"
-            raise RecordingError(
-                f"No recording at '{folder}': expected a folder with {MANIFEST}, but it {what}. "
-                "Make one with: worldmodel record --out FOLDER"
-            )
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecordingError(f"'{path}' cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
-            raise RecordingError(f"'{path}' is damaged: it is not JSON ({error}).") from error
-        held = raw.get("format") if isinstance(raw, dict) else None
-        if held != FORMAT:
-            raise RecordingError(f"'{path}' is not a {FORMAT}: its format is {held!r}.")
-        if raw.get("version") != VERSION:
-            raise RecordingError(
-                f"'{path}' has format version {raw.get('version')!r}; this worldmodel reads version {VERSION}."
-            )
-        try:
-            return cls._parse(raw)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise RecordingError(
-                f"'{path}' is damaged: a field is missing, unknown or of another type ({error})."
-            ) from error
-
-    @classmethod
-    def _parse(cls, raw: dict[str, Any]) -> Manifest:
-        fields = dict(raw["provenance"])
-        fields["low"], fields["high"] = tuple(map(float, fields["low"])), tuple(map(float, fields["high"]))
-        shards = tuple(ShardEntry(**entry) for entry in raw["shards"])
-        for entry in shards:
-            _check_types(entry)
-            if Path(entry.file).name != entry.file:
-                raise ValueError(f"shard file '{entry.file}' must be a plain name")
-        provenance = Provenance(**fields)
-        _check_types(provenance)
-        for name in ("height", "width", "steps_per_frame", "episode_frames"):
-            if getattr(provenance, name) < 1:
-                raise ValueError(f"{name} is {getattr(provenance, name)}; expected 1 or more")
-        return cls(provenance, shards, float(raw["seconds"]))
-
-
-def _check_types(record: Provenance | ShardEntry) -> None:
-    """Refuse a number or text of another type than its field's."""
-    for name, hint in get_type_hints(type(record)).items():
-        value = getattr(record, name)
-        if hint in (int, float, str) and type(value) is not hint and not (hint is float and type(value) is int):
-            raise TypeError(f"{name} is {value!r}; expected {hint.__name__}")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def whole_episode(index: int, seed: int, ending: Ending, segments: Iterator[Segment]) -> Episode:
+    """Join the segments of an episode."""
+    parts = list(segments)
+    names = [name for name, _ in parts[0].columns()]
+    joined = {name: np.concatenate([dict(part.columns())[name] for part in parts]) for name in names}
+    pictures = {name: joined.pop(name) for name in parts[0].pictures}
+    return Episode(pictures=pictures, **joined, index=index, seed=seed, ending=ending)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,26 +13,37 @@ from typing import Any
 import h5py
 import hdf5plugin
 import numpy as np
+from numpy.typing import NDArray
 
-from worldmodel.datasets.schema import FORMAT, FRAMES_PER_CHUNK, VERSION, Episode
-from worldmodel.datasets.shard import ACTION_COLUMNS, EPISODE_COLUMNS, FRAME_COLUMNS
+from worldmodel.datasets.manifest import Compression
+from worldmodel.datasets.schema import (
+    ACTION_COLUMNS,
+    EPISODE_COLUMNS,
+    FORMAT,
+    VERSION,
+    EpisodeStream,
+    Segment,
+)
 from worldmodel.errors import RecordingError
 from worldmodel.interrupts import signals_held
 
-ROWS_PER_CHUNK = 4096
+PICTURES_PER_CHUNK = 8
+CHUNK_BYTES = 2**18  # of columns other than pictures
+BUFFER_BYTES = 2**20
+GZIP_LEVEL = 4
 
 
 @dataclass(frozen=True)
 class ShardSize:
-    """How much a shard will hold."""
+    """How much a shard holds."""
 
     episodes: int
     frames: int
     actions: int
 
     @classmethod
-    def of(cls, *episodes: Episode) -> ShardSize:
-        return cls(len(episodes), sum(len(e.frames) for e in episodes), sum(len(e.actions) for e in episodes))
+    def of(cls, episode: EpisodeStream) -> ShardSize:
+        return cls(1, episode.length, episode.steps)
 
     def __add__(self, other: ShardSize) -> ShardSize:
         return ShardSize(self.episodes + other.episodes, self.frames + other.frames, self.actions + other.actions)
@@ -90,75 +103,168 @@ class _Disk:
         self._file.close()
 
 
-class ShardWriter:
-    """Write episodes into one shard, which appears under its name only when it is whole.
+class _Column:
+    """One column of the shard, written in whole chunks, so that each is compressed once."""
 
-    Until then it is `<name>.partial`. Used as a context manager: leaving it normally closes, syncs and
-    renames; leaving it by an error removes the partial file.
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self._filled = 0
+        chunk, self.row_shape = dataset.chunks[0], dataset.shape[1:]
+        row_bytes = dataset.dtype.itemsize * math.prod(self.row_shape)
+        self._buffer = np.empty((max(1, BUFFER_BYTES // (chunk * row_bytes)) * chunk, *self.row_shape), dataset.dtype)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        while len(rows):
+            count = min(len(rows), len(self._buffer) - self._filled)
+            self._buffer[self._filled : self._filled + count] = rows[:count]
+            self._filled += count
+            rows = rows[count:]
+            if self._filled == len(self._buffer):
+                self.flush()
+
+    def flush(self) -> None:
+        if self._filled:
+            start = self._dataset.shape[0]
+            self._dataset.resize(start + self._filled, axis=0)
+            self._dataset[start:] = self._buffer[: self._filled]
+            self._filled = 0
+
+
+class ShardWriter:
+    """Write episodes into one shard, which appears under its name only when it is whole and on the disk.
+
+    Until `finish` it is `<name>.partial`; `discard` removes that. As a context manager, it finishes when it is
+    left normally, and discards when it is left by an error.
 
     Args:
         path: where the shard will be.
-        size: how much it will hold, exactly.
-        camera: name of the column of frames.
-        durable: wait until the disk has it. A process may be killed without this; the machine may not.
+        compression: "lz4", or "gzip", which any HDF5 reads.
+
+    Attributes:
+        path: where the shard will be.
+        size: what it holds by now.
     """
 
-    def __init__(self, path: Path, size: ShardSize, camera: str, *, durable: bool = True) -> None:
-        self._path, self._size, self._camera, self._durable = path, size, camera, durable
+    def __init__(self, path: Path, compression: Compression) -> None:
+        self.path, self._compression = path, compression
         self._partial = path.with_name(path.name + ".partial")
-        self._written = ShardSize(0, 0, 0)
+        self.size = ShardSize(0, 0, 0)
+        self._columns: dict[str, _Column] = {}
+        self._empty: dict[str, NDArray[Any]] = {}  # columns of no width, such as `act` of motors without a state
+        self._episodes = {name: [0] if name.endswith("_start") else [] for name in EPISODE_COLUMNS}
         self._disk = _Disk(self._partial)
         with signals_held():
             self._file = h5py.File(self._disk, "w", libver="latest")
-            self._file.attrs["format"] = FORMAT
+            self._file.attrs["format"] = np.bytes_(FORMAT)  # of fixed length: HDF5 keeps others without a checksum
             self._file.attrs["version"] = VERSION
 
-    def append(self, episode: Episode) -> None:
-        """Write `episode` behind those before it.
+    def append(self, episode: EpisodeStream) -> None:
+        """Write `episode` behind those before it, one segment after the other.
+
+        After an error, the shard holds part of it: `discard` it.
 
         Raises:
             OSError: the disk is full or fails.
+            RecordingError: the episode is damaged, or its columns are not like those before it.
         """
-        with signals_held():
-            self._append(episode)
-        self._disk.check()
+        frames = steps = 0
+        for segment in episode.segments():
+            frames, steps = frames + len(segment), steps + len(segment.actions)
+            with signals_held():
+                self._append(segment)
+            self._disk.check()
+        if (frames, steps) != (episode.length, episode.steps) or frames == 0:
+            raise RecordingError(
+                f"Episode {episode.index} has {frames} frames and {steps} steps; expected {episode.length} and "
+                f"{episode.steps}, and at least one frame."
+            )
+        self.size += ShardSize.of(episode)
+        for name, value in (
+            ("index", episode.index),
+            ("seed", episode.seed),
+            ("ending", int(episode.ending)),
+            ("frame_start", self.size.frames),
+            ("action_start", self.size.actions),
+        ):
+            self._episodes[name].append(value)
 
-    def _append(self, episode: Episode) -> None:
-        if self._written.episodes == 0:
-            self._create(episode)
-        at, after = self._written, self._written + ShardSize.of(episode)
-        self._file[f"frames/{self._camera}"][at.frames : after.frames] = episode.frames
-        for name in FRAME_COLUMNS:
-            self._file[name][at.frames : after.frames] = getattr(episode, name)
-        for name in ACTION_COLUMNS:
-            self._file[name][at.actions : after.actions] = getattr(episode, name)
-        group = self._file["episode"]
-        group["index"][at.episodes] = episode.index
-        group["seed"][at.episodes] = episode.seed
-        group["ending"][at.episodes] = int(episode.ending)
-        group["frame_start"][at.episodes + 1] = after.frames
-        group["action_start"][at.episodes + 1] = after.actions
-        self._written = after
+    def _append(self, segment: Segment) -> None:
+        rows = dict(segment.columns())
+        if not self._columns:
+            for name, like in rows.items():
+                self._create(name, like, is_picture=name in segment.pictures)
+        if rows.keys() != self._columns.keys() | self._empty.keys():
+            held = sorted(self._columns.keys() | self._empty.keys())
+            raise RecordingError(f"An episode has the columns {sorted(rows)}; expected {held}.")
+        for name, column in rows.items():
+            into = self._empty.get(name, self._columns.get(name))
+            expected = into.row_shape if isinstance(into, _Column) else self._empty[name].shape[1:]
+            if column.shape[1:] != expected:
+                raise RecordingError(
+                    f"Column '{name}' has rows of {column.shape[1:]} in one episode and of {expected} in another; "
+                    "expected the same model in all of them."
+                )
+            if isinstance(into, _Column):
+                into.append(column)
 
-    def _create(self, like: Episode) -> None:
-        size = self._size
-        frames = (size.frames, *like.frames.shape[1:])
-        chunk = (min(FRAMES_PER_CHUNK, size.frames), *like.frames.shape[1:])
-        self._file.create_dataset(
-            f"frames/{self._camera}", frames, np.uint8, chunks=chunk, fletcher32=True, compression=hdf5plugin.LZ4()
+    def _create(self, name: str, like: NDArray[Any], *, is_picture: bool) -> None:
+        row = like.shape[1:]
+        if 0 in row:
+            self._empty[name] = like[:0]
+            return
+        packed: Mapping[str, Any] = (
+            hdf5plugin.LZ4() if self._compression == "lz4" else {"compression": "gzip", "compression_opts": GZIP_LEVEL}
         )
-        for columns, rows in ((FRAME_COLUMNS, size.frames), (ACTION_COLUMNS, size.actions)):
-            for name, (dtype, _) in columns.items():
-                self._column(name, (rows, *getattr(like, name).shape[1:]), dtype)
-        for name, dtype in EPISODE_COLUMNS.items():
-            self._column(f"episode/{name}", (size.episodes + name.endswith("_start"),), dtype)
+        chunk = PICTURES_PER_CHUNK if is_picture else max(1, CHUNK_BYTES // (like.itemsize * math.prod(row)))
+        dataset = self._file.create_dataset(
+            name,
+            (0, *row),
+            like.dtype,
+            maxshape=(None, *row),
+            chunks=(chunk, *row),
+            shuffle=like.itemsize > 1,
+            fletcher32=True,
+            **packed,
+        )
+        self._columns[name] = _Column(dataset)
 
-    def _column(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
-        if 0 in shape:  # such as `act` of a model whose actuators have no state
-            self._file.create_dataset(name, shape, dtype)
-        else:
-            chunk = (min(ROWS_PER_CHUNK, shape[0]), *shape[1:])
-            self._file.create_dataset(name, shape, dtype, chunks=chunk, fletcher32=True)
+    def finish(self) -> None:
+        """Write what is still in memory, wait for the disk, and give the shard its name.
+
+        Raises:
+            OSError: the disk is full or fails; nothing is left.
+            RecordingError: it holds no episode.
+        """
+        try:
+            if self.size.episodes == 0:
+                raise RecordingError(f"Shard '{self.path}' would hold no episode; expected one at least.")
+            with signals_held():
+                self._complete()
+                self._file.close()
+            self._disk.close()
+            self._disk.check()
+            sync(self._partial)
+            self._partial.rename(self.path)
+            sync(self.path.parent)
+        finally:
+            self.discard()
+
+    def _complete(self) -> None:
+        for column in self._columns.values():
+            column.flush()
+        for name, rows in self._empty.items():
+            count = self.size.actions if name in ACTION_COLUMNS else self.size.frames
+            self._file.create_dataset(name, (count, *rows.shape[1:]), rows.dtype)
+        for name, dtype in EPISODE_COLUMNS.items():
+            values = np.array(self._episodes[name], dtype)
+            self._file.create_dataset(f"episode/{name}", data=values, chunks=values.shape, fletcher32=True)
+
+    def discard(self) -> None:
+        """Close and remove what is not finished; does nothing after `finish`."""
+        with signals_held():
+            self._file.close()
+        self._disk.close()
+        self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -166,24 +272,10 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            with signals_held():
-                self._file.close()
-            self._disk.close()
-            if kind is None:
-                self._disk.check()
-                self._finish()
-        finally:
-            self._partial.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        if self._written != self._size:
-            raise RecordingError(f"Shard '{self._path}' got {self._written}; it was announced as {self._size}.")
-        if self._durable:
-            sync(self._partial)
-        self._partial.rename(self._path)
-        if self._durable:
-            sync(self._path.parent)
+        if kind is None:
+            self.finish()
+        else:
+            self.discard()
 
 
 def sync(path: Path) -> None:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
-from worldmodel.datasets.schema import MANIFEST, Episode, Manifest, Provenance, ShardEntry, sha256_of
-from worldmodel.datasets.shard import Shard
+from worldmodel.datasets.manifest import MANIFEST, Manifest, Provenance, ShardEntry, sha256_of
+from worldmodel.datasets.shard import Shard, StoredEpisode
 from worldmodel.datasets.shard_writer import ShardSize, ShardWriter, sync
+from worldmodel.datasets.spool import SpooledEpisode, SpoolWriter
 from worldmodel.errors import RecordingError
+from worldmodel.interrupts import signals_held
 
 SPOOL = "spool"
-SHARD_BYTES = 2**30  # of raw frames; about a tenth of it on disk for simulated video
+SHARD_BYTES = 2**32  # of raw pictures: 100 to 400 MB on disk for simulated video
 
-MAY_DIFFER = {"gl_renderer", "python", "gymnasium"}  # provenance that does not stop a recording from being continued
+# Provenance that does not stop a recording from being continued.
+MAY_DIFFER = {
+    "command",
+    "simulation.mjcf",
+    "software.python",
+    "software.gymnasium",
+    "software.worldmodel_commit",
+    "simulation.gl_renderer",
+}
 
 
 @contextmanager
@@ -37,30 +47,25 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 def spool_path(folder: Path, index: int) -> Path:
     """Return where finished episode `index` waits for its shard."""
-    return folder / SPOOL / f"episode-{index:08d}.h5"
+    return folder / SPOOL / f"episode-{index:08d}.bin"
 
 
-def spool_episode(folder: Path, episode: Episode, camera: str) -> int:
-    """Write one finished episode into a closed file of its own; return its bytes.
-
-    A recording that is killed keeps every file written so: HDF5 files that are open at that moment are
-    often lost whole.
+@contextmanager
+def spool_episode(folder: Path, *, index: int, seed: int) -> Iterator[SpoolWriter]:
+    """Open a finished-episode file to write to; it counts only once its `finish` was called.
 
     Raises:
         RecordingError: the disk is full or fails.
     """
-    path = spool_path(folder, episode.index)
-    with disk_errors(folder):
-        with ShardWriter(path, ShardSize.of(episode), camera, durable=False) as writer:
-            writer.append(episode)
-        return path.stat().st_size
+    with disk_errors(folder), SpoolWriter(spool_path(folder, index), index=index, seed=seed) as writer:
+        yield writer
 
 
 class RecordingStore:
     """Owns the folder of a recording that is being made; a second owner is refused.
 
-    Shards are cut at a fixed number of episodes, in the order of the episodes, so their bytes depend
-    neither on which worker finished first nor on interruptions.
+    Shards are filled in the order of the episodes, and are full at a fixed amount of raw pictures, so their
+    bytes depend neither on which worker finished first nor on interruptions.
 
     Args:
         folder: made if it is missing.
@@ -74,6 +79,7 @@ class RecordingStore:
 
     def __init__(self, folder: Path, provenance: Provenance, *, resume: bool) -> None:
         self.folder = folder
+        self._growing: ShardWriter | None = None
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
@@ -83,7 +89,6 @@ class RecordingStore:
             except BaseException:
                 self._lock.close()
                 raise
-        self._ready = self.in_shards  # episodes from here on are not known to be in the spool
 
     def _begin(self, provenance: Provenance, *, resume: bool) -> Manifest:
         spool = self.folder / SPOOL
@@ -100,7 +105,7 @@ class RecordingStore:
                 f"Restore it, remove '{spool}', or choose another --out."
             )
         else:
-            manifest = Manifest(provenance, (), 0.0)
+            manifest = Manifest.new(provenance)
             self._write(manifest)
         spool.mkdir(exist_ok=True)
         return manifest
@@ -109,42 +114,81 @@ class RecordingStore:
         """Remove from the spool what a kill or a power cut left: unfinished, already sealed or unreadable."""
         for partial in [*self.folder.glob("*.partial"), *(self.folder / SPOOL).glob("*.partial")]:
             partial.unlink()
-        for index in self._spooled_indices():
-            if index < self.in_shards or not self._is_whole(index):
-                spool_path(self.folder, index).unlink()
+        self._waiting: dict[int, ShardSize] = {}
+        for path in (self.folder / SPOOL).glob("episode-*.bin"):
+            try:
+                episode = SpooledEpisode(path)
+                episode.check()
+                keep = episode.index >= self.sealed.episodes and path == spool_path(self.folder, episode.index)
+            except RecordingError:
+                keep = False
+            if keep:
+                self._waiting[episode.index] = ShardSize.of(episode)
+            else:
+                path.unlink()
 
     @property
-    def in_shards(self) -> int:
-        """How many episodes are in finished shards: always the first ones."""
-        return sum(entry.episodes for entry in self._manifest.shards)
+    def sealed(self) -> ShardSize:
+        """How much is in finished shards: always the first episodes."""
+        sizes = (ShardSize(entry.episodes, entry.frames, entry.actions) for entry in self._manifest.shards)
+        return sum(sizes, ShardSize(0, 0, 0))
 
-    def finished(self) -> set[int]:
-        """Return the numbers of all finished episodes."""
-        return {*self._spooled_indices(), *range(self.in_shards)}
+    @property
+    def waiting(self) -> Mapping[int, ShardSize]:
+        """The finished episodes that are in no shard yet."""
+        return self._waiting
+
+    @contextmanager
+    def episode(self, index: int, *, seed: int) -> Iterator[SpoolWriter]:
+        """Write an episode in this process: `add` its segments, `finish` it.
+
+        Raises:
+            RecordingError: the disk is full or fails.
+        """
+        with spool_episode(self.folder, index=index, seed=seed) as writer:
+            yield writer
+        self.take(index)
+
+    def take(self, index: int) -> ShardSize:
+        """Take notice of an episode that was finished in the spool, by this process or another; return its size."""
+        self._waiting[index] = ShardSize.of(SpooledEpisode(spool_path(self.folder, index)))
+        return self._waiting[index]
 
     def reopen(self) -> None:
         """Move the episodes of a last shard that is not full back to the spool, so that others can join them."""
-        if not self._manifest.shards or self._manifest.shards[-1].episodes >= self._episodes_per_shard:
+        if not self._manifest.shards or self._is_full(self._manifest.shards[-1].frames):
             return
-        with Shard(self.folder / self._manifest.shards[-1].file, self._manifest.provenance.camera_key) as last:
-            for row in range(self._manifest.shards[-1].episodes):
-                spool_episode(self.folder, last.read_episode(row), last.camera)
+        entry = self._manifest.shards[-1]
+        with Shard.of(self.folder / entry.file, self._manifest.provenance) as last:
+            episodes = [StoredEpisode(last, row) for row in range(entry.episodes)]
+            for episode in episodes:
+                with self.episode(episode.index, seed=episode.seed) as writer:
+                    for segment in episode.segments():
+                        writer.add(segment)
+                    writer.finish(episode.ending)
         with disk_errors(self.folder):
             self._manifest = replace(self._manifest, shards=self._manifest.shards[:-1])
             self._write(self._manifest)
             last.path.unlink()
-        self._ready = self.in_shards
 
     def seal(self, *, everything: bool = False) -> None:
         """Move waiting episodes into shards, as far as they follow each other without a gap.
 
+        A shard grows as they come. They leave the spool when it is full and finished.
+
         Args:
-            everything: write the last shard too, though it is not full.
+            everything: finish the last shard too, though it is not full.
         """
-        while spool_path(self.folder, self._ready).exists():
-            self._ready += 1
-        while (waiting := self._ready - self.in_shards) >= self._episodes_per_shard or (everything and waiting):
-            self._write_shard(min(waiting, self._episodes_per_shard))
+        with disk_errors(self.folder):
+            try:
+                while (index := self.sealed.episodes + self._growing_episodes) in self._waiting:
+                    with signals_held():  # else an interruption would cost all that the shard has by now
+                        self._grow(index)
+                if everything and self._growing_episodes:
+                    self._finish_shard()
+            except BaseException:
+                self._drop()  # the spool still has all that was in it
+                raise
 
     def finish(self, seconds: float) -> Manifest:
         """Write the last shard and the manifest; return the manifest.
@@ -163,45 +207,50 @@ class RecordingStore:
 
     def close(self) -> None:
         """Let others have the folder."""
-        self._lock.close()  # its file stays: if it were removed, two others could each lock a file of that name
+        try:
+            self._drop()
+        finally:
+            self._lock.close()  # its file stays: if it were removed, two others could each lock a file of that name
+
+    def __enter__(self) -> RecordingStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
-    def _episodes_per_shard(self) -> int:
-        provenance = self._manifest.provenance
-        return -(-SHARD_BYTES // (provenance.episode_frames * provenance.height * provenance.width * 3))
+    def _growing_episodes(self) -> int:
+        return self._growing.size.episodes if self._growing else 0
 
-    def _spooled_indices(self) -> list[int]:
-        paths = (self.folder / SPOOL).glob("episode-*.h5")
-        return sorted(int(path.stem.removeprefix("episode-")) for path in paths)
+    def _is_full(self, frames: int) -> bool:
+        return frames * self._manifest.provenance.picture_bytes >= SHARD_BYTES
 
-    def _spooled(self, index: int) -> Shard:
-        return Shard(spool_path(self.folder, index), self._manifest.provenance.camera_key)
+    def _grow(self, index: int) -> None:
+        """Write the next episode into the shard that grows."""
+        if self._growing is None:
+            path = self.folder / f"shard-{len(self._manifest.shards):05d}.h5"
+            self._growing = ShardWriter(path, self._manifest.provenance.compression)
+        self._growing.append(SpooledEpisode(spool_path(self.folder, index)))
+        if self._is_full(self._growing.size.frames):
+            self._finish_shard()
 
-    def _is_whole(self, index: int) -> bool:
-        try:
-            with self._spooled(index) as shard:
-                return shard.read_episode(0).index == index
-        except RecordingError:
-            return False
-
-    def _write_shard(self, count: int) -> None:
-        """Write the first `count` waiting episodes into the next shard."""
-        episodes = range(self.in_shards, self.in_shards + count)
-        size = ShardSize(0, 0, 0)
+    def _finish_shard(self) -> None:
+        assert self._growing is not None
+        size, path = self._growing.size, self._growing.path
+        self._growing.finish()
+        self._growing = None
+        entry = ShardEntry(path.name, sha256_of(path), **asdict(size))
+        episodes = range(self.sealed.episodes, self.sealed.episodes + size.episodes)
+        self._manifest = replace(self._manifest, shards=(*self._manifest.shards, entry))
+        self._write(self._manifest)
         for index in episodes:
-            with self._spooled(index) as shard:
-                size += ShardSize(1, len(shard.file["time"]), len(shard.file["actions"]))
-        path = self.folder / f"shard-{len(self._manifest.shards):05d}.h5"
-        with disk_errors(self.folder):
-            with ShardWriter(path, size, self._manifest.provenance.camera_key) as writer:
-                for index in episodes:
-                    with self._spooled(index) as shard:
-                        writer.append(shard.read_episode(0))
-            entry = ShardEntry(path.name, sha256_of(path), **asdict(size))
-            self._manifest = replace(self._manifest, shards=(*self._manifest.shards, entry))
-            self._write(self._manifest)
-            for index in episodes:
-                spool_path(self.folder, index).unlink()
+            spool_path(self.folder, index).unlink()
+            del self._waiting[index]
+
+    def _drop(self) -> None:
+        if self._growing is not None:
+            self._growing.discard()
+            self._growing = None
 
     def _write(self, manifest: Manifest) -> None:
         path = self.folder / MANIFEST
@@ -226,10 +275,19 @@ def _lock(folder: Path) -> IO[str]:
 
 
 def _refuse_difference(folder: Path, held: Provenance, asked: Provenance) -> None:
-    held_fields, asked_fields = asdict(held), asdict(asked)
-    for name in held_fields:
-        if name not in MAY_DIFFER | {"mjcf"} and held_fields[name] != asked_fields[name]:
+    held_fields, asked_fields = dict(_flat(asdict(held))), dict(_flat(asdict(asked)))
+    for name in sorted(held_fields.keys() | asked_fields.keys()):
+        there, here = held_fields.get(name), asked_fields.get(name)
+        if name not in MAY_DIFFER and there != here:
             raise RecordingError(
-                f"'{folder}' cannot be continued: its {name} is {held_fields[name]!r}, "
-                f"this recording's would be {asked_fields[name]!r}. Use the same settings, or choose another --out."
+                f"'{folder}' cannot be continued: its {name} is {there!r}, this recording's would be {here!r}. "
+                "Use the same settings, or choose another --out."
             )
+
+
+def _flat(fields: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

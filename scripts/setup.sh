@@ -30,13 +30,25 @@ install_packages() {
     fi
     say "Installing worldmodel and its pinned packages into .venv (takes minutes the first time)"
     quietly $python -m pip install -q --no-input --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}"
+    if [ "$extra" = dev ]; then install_readers; fi
     # An installation with the tools also counts as one without.
     printf '%s\n' "$(packages_key) " "$(packages_key) $extra" >.venv/.setup-packages
 }
 
+# Packages to test the formats with, apart from .venv: they ask for other versions of what is in it, and reading needs
+# little of that. The folder appears when it is whole.
+install_readers() {
+    if [ "$(cat .venv/readers/.key 2>/dev/null)" = "$(packages_key)" ]; then return; fi
+    rm -rf .venv/readers .venv/readers.partial
+    quietly $python -m pip install -q --no-input --disable-pip-version-check --no-deps --target .venv/readers.partial \
+        -r scripts/readers.txt
+    packages_key >.venv/readers.partial/.key
+    mv .venv/readers.partial .venv/readers
+}
+
 # What an installation follows from. The folder too: an editable installation points to it.
 packages_key() {
-    { pwd; $python -VV; cat pyproject.toml constraints.txt; } 2>/dev/null | sha256sum | cut -c 1-64
+    { pwd; $python -VV; cat pyproject.toml constraints.txt scripts/readers.txt; } 2>/dev/null | sha256sum | cut -c 1-64
 }
 
 new_enough() {

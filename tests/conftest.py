@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.datasets.manifest import Camera, Provenance, Simulation, Software
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
-from worldmodel.datasets.schema import Ending, Episode, Provenance
-from worldmodel.datasets.store import RecordingStore, spool_episode
+from worldmodel.datasets.schema import Ending, Episode
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.models.decoder import DecoderConfig
 from worldmodel.models.encoder import ConvEncoderConfig
 from worldmodel.models.interface import Interface
@@ -38,11 +39,11 @@ def provenance() -> Provenance:
     """Where the recording written by hand says that it comes from."""
     return Provenance(
         env="by-hand",
-        camera="top",
+        env_arguments="{}",
+        cameras=(Camera("top"),),
+        channels=("rgb",),
         height=SIZE,
         width=SIZE,
-        quality="fast",
-        gl_renderer="nobody",
         steps_per_frame=STEPS_PER_FRAME,
         control_seconds=0.02,
         episode_frames=6,
@@ -50,12 +51,10 @@ def provenance() -> Provenance:
         high=(1.0,) * ACTIONS,
         policy="uniform",
         seed=7,
-        mjcf="<mujoco/>",
-        mjcf_sha256="0",
-        worldmodel="0",
-        mujoco="3",
-        gymnasium="1",
-        python="3",
+        compression="lz4",
+        simulation=Simulation("<mujoco/>", "0", 0.01, "fast", "nobody"),
+        software=Software("0", "", "3", "1", "3"),
+        command="by hand",
     )
 
 
@@ -74,11 +73,13 @@ def make_episode() -> Callable[[int], Episode]:
             index=index,
             seed=7,
             ending=Ending.LIMIT if steps % STEPS_PER_FRAME == 0 else Ending.TERMINATED,
-            frames=frames,
+            pictures={"frames/top": frames},
             frame_step=frame_step,
             qpos=rng.normal(size=(rows, 2)),
             qvel=rng.normal(size=(rows, 2)),
             act=np.zeros((rows, 0)),
+            extra=rng.normal(size=(rows, 3)),
+            visual=np.ones((rows, 5)),
             time=frame_step * 0.02,
             actions=np.column_stack([np.full(steps, index), np.arange(steps)]).astype(np.float32),
             reward=rng.normal(size=steps),
@@ -97,18 +98,20 @@ def by_hand(
     """A finished recording of seven episodes in three shards."""
     monkeypatch.setattr("worldmodel.datasets.store.SHARD_BYTES", 3 * provenance.episode_frames * SIZE * SIZE * 3)
     folder = tmp_path / "by-hand"
-    store = RecordingStore(folder, provenance, resume=False)
-    for index in range(len(STEPS)):
-        spool_episode(folder, make_episode(index), "top")
-    store.finish(seconds=1.0)
-    store.close()
+    with RecordingStore(folder, provenance, resume=False) as store:
+        for index in range(len(STEPS)):
+            episode = make_episode(index)
+            with store.episode(index, seed=episode.seed) as writer:
+                writer.add(episode)
+                writer.finish(episode.ending)
+        store.finish(seconds=1.0)
     return folder
 
 
 @pytest.fixture(scope="session")
 def reacher_config() -> RecordConfig:
     """Six episodes of ten frames of the Reacher."""
-    return RecordConfig(frames=60, episode_frames=10, steps_per_frame=2, size=32, seed=3, workers=1)
+    return RecordConfig(frames=60, episode_frames=10, steps_per_frame=2, height=32, width=32, seed=3, workers=1)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -68,6 +69,68 @@ def test_a_missing_field_is_named() -> None:
     del held["planning"]["cem"]["rounds"]
     with pytest.raises(ValueError, match=r"EvaluationConfig.planning.cem: missing fields \['rounds'\]"):
         from_json(EvaluationConfig, json.dumps(held))
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int
+
+
+@dataclass(frozen=True)
+class Optional:
+    """One field of every kind that may be left out."""
+
+    path: Path | None = None
+    part: Inner | None = None
+    word: str | None = None
+    number: float | None = None
+    count: int | str = 0
+    way: Literal["slow", "fast"] | None = None
+    sizes: tuple[int, ...] | None = None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Optional(),
+        Optional(path=Path("/some/where"), part=Inner(3), word="", number=0.5, count="many", way="fast", sizes=(1, 2)),
+        Optional(count=0, sizes=()),
+    ],
+)
+def test_what_may_be_left_out_is_read_as_what_it_is(config: Optional) -> None:
+    read = from_json(Optional, to_json(config))
+    assert read == config
+    for name in ("path", "part", "word", "number", "count", "sizes"):
+        assert type(getattr(read, name)) is type(getattr(config, name))
+
+
+def test_a_whole_number_may_stand_for_a_float_that_may_be_left_out() -> None:
+    read = from_json(Optional, to_json(Optional(number=2)))
+    assert isinstance(read.number, float)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path", 3),
+        ("part", {"size": "x"}),
+        ("part", {}),
+        ("part", []),
+        ("word", 3),
+        ("number", "x"),
+        ("number", True),
+        ("count", None),
+        ("count", 1.5),
+        ("count", False),
+        ("way", "soon"),
+        ("sizes", [1, "x"]),
+        ("sizes", 3),
+    ],
+)
+def test_what_is_none_of_the_kinds_is_refused_by_name(name: str, value: Any) -> None:
+    held = json.loads(to_json(Optional())) | {name: value}
+    with pytest.raises(ValueError, match=rf"Optional\.{name}"):
+        from_json(Optional, json.dumps(held))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "3"])

@@ -23,8 +23,17 @@ def from_json(kind: type[T], text: str) -> T:
     Raises:
         ValueError: not JSON, or a field is missing, unknown or of another type; names the field.
     """
-    value: T = _read(kind, json.loads(text), kind.__name__)
-    return value
+    return read_dataclass(kind, json.loads(text), kind.__name__)
+
+
+def read_dataclass(kind: type[T], value: Any, where: str) -> T:
+    """Read a `kind` from parsed JSON; `where` names it in errors.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another type; names the field.
+    """
+    read: T = _read(kind, value, where)
+    return read
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
@@ -36,9 +45,9 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal and value in arguments:
         return value
     if origin in (typing.Union, types.UnionType):
-        chosen = next((argument for argument in arguments if isinstance(value, argument)), None)
-        if chosen is not None:
-            return value
+        return _read_union(arguments, value, where)
+    if kind is types.NoneType and value is None:
+        return None
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and type(value) is int:
@@ -46,6 +55,16 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind in (int, float, str, bool) and type(value) is kind:
         return value
     raise ValueError(f"{where} is {value!r}; expected {kind}")
+
+
+def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    answers = []
+    for kind in kinds:
+        try:
+            return _read(kind, value, where)
+        except ValueError as error:
+            answers.append(str(error))
+    raise ValueError("; ".join(answers))
 
 
 def _read_dataclass(kind: type, value: Any, where: str) -> Any:

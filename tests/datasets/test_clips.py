@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from worldmodel.datasets.clips import ClipBatch, Clips
+from worldmodel.datasets.manifest import Camera, Provenance
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError, WorldModelError
 
+MakeEpisode = Callable[[int], Episode]
 EPISODES = np.arange(7)
 WHOLE = [5, 6, 2, 5, 1, 4, 3]  # frames of each episode by hand that are a whole block apart
 
@@ -25,11 +32,13 @@ def recording(by_hand: Path) -> Iterator[Recording]:
         yield recording
 
 
-@pytest.fixture(params=["cached", "from the disk"])
+@pytest.fixture(params=["in memory", "actions in memory", "from the disk"])
 def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try each test with the cache and without."""
-    if request.param == "from the disk":
+    """Try each test with the caches and without."""
+    if request.param != "in memory":
         monkeypatch.setattr("worldmodel.datasets.clips.CACHE_SHARE", 0.0)
+    if request.param == "from the disk":
+        monkeypatch.setattr("worldmodel.datasets.clips.ACTION_SHARE", 0.0)
 
 
 def place(batch: ClipBatch, clip: int) -> tuple[int, int]:
@@ -40,9 +49,7 @@ def place(batch: ClipBatch, clip: int) -> tuple[int, int]:
 
 @pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize("length", [2, 3, 5, 6])
-def test_a_clip_is_a_piece_of_its_episode(
-    length: int, recording: Recording, make_episode: Callable[[int], Episode]
-) -> None:
+def test_a_clip_is_a_piece_of_its_episode(length: int, recording: Recording, make_episode: MakeEpisode) -> None:
     clips = Clips(recording, EPISODES, length=length)
     batch = clips.take(np.random.default_rng(0).integers(len(clips), size=200))
     assert batch.frames.shape == (200, length, 8, 8, 3)
@@ -66,13 +73,104 @@ def test_there_is_every_clip_once_and_none_across_an_end(episodes: np.ndarray, r
     assert held == Counter((int(index), first) for index in episodes for first in range(WHOLE[index] - 2))
 
 
-def test_cached_and_uncached_agree(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached = Clips(recording, np.array([6, 0, 3]), length=3)
-    monkeypatch.setattr("worldmodel.datasets.clips.CACHE_SHARE", 0.0)
-    uncached = Clips(recording, np.array([6, 0, 3]), length=3)
-    for one, other in zip(islice(cached.batches(16, seed=1), 5), islice(uncached.batches(16, seed=1), 5), strict=True):
-        assert np.array_equal(one.frames, other.frames)
-        assert np.array_equal(one.actions, other.actions)
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize(("length", "stride"), [(2, 1), (2, 2), (2, 5), (3, 2)])
+def test_a_stride_leaves_out_frames_and_no_action(
+    length: int, stride: int, recording: Recording, make_episode: MakeEpisode
+) -> None:
+    clips = Clips(recording, EPISODES, length=length, stride=stride)
+    batch = clips.take(np.arange(len(clips)))
+    assert batch.frames.shape == (len(clips), length, 8, 8, 3)
+    assert batch.actions.shape == (len(clips), length - 1, 3 * stride, 2)
+    held = Counter(place(batch, clip) for clip in range(len(clips)))
+    span = (length - 1) * stride
+    assert held == Counter((index, first) for index in range(7) for first in range(WHOLE[index] - span))
+    for clip in range(len(clips)):
+        index, first = place(batch, clip)
+        episode = make_episode(index)
+        assert np.array_equal(batch.frames[clip], episode.frames[first : first + span + 1 : stride])
+        for block in range(length - 1):
+            steps = episode.frame_step[[first + block * stride, first + (block + 1) * stride]]
+            assert np.array_equal(batch.actions[clip, block], episode.actions[slice(*steps)])
+
+
+@pytest.mark.usefixtures("cached")
+def test_in_memory_or_not_the_clips_are_the_same(recording: Recording) -> None:
+    one, other = (Clips(recording, np.array([6, 0, 3]), length=3, in_memory=kept) for kept in (True, False))
+    for held, expected in zip(islice(one.batches(16, seed=1), 5), islice(other.batches(16, seed=1), 5), strict=True):
+        assert np.array_equal(held.frames, expected.frames)
+        assert np.array_equal(held.actions, expected.actions)
+
+
+@pytest.mark.usefixtures("cached")
+def test_clips_are_of_the_camera_that_was_asked_for(
+    tmp_path: Path, provenance: Provenance, make_episode: MakeEpisode
+) -> None:
+    both = replace(provenance, cameras=(Camera("top"), Camera("")))
+    with RecordingStore(tmp_path / "both", both, resume=False) as store:
+        for index in range(2):
+            episode = make_episode(index)
+            pictures = {**episode.pictures, "frames/free": 255 - episode.frames}
+            with store.episode(index, seed=7) as writer:
+                writer.add(replace(episode, pictures=pictures))
+                writer.finish(episode.ending)
+        store.finish(1.0)
+    with Recording.open(tmp_path / "both") as recording:
+        main, top, free = (Clips(recording, np.arange(2), length=3, camera=camera) for camera in (None, "top", ""))
+        every = np.arange(len(main))
+        assert np.array_equal(main.take(every).frames, top.take(every).frames)
+        assert np.array_equal(main.take(every).frames, 255 - free.take(every).frames)
+
+
+@pytest.mark.usefixtures("cached")
+def test_video_without_actions_has_clips_too(tmp_path: Path, provenance: Provenance, make_episode: MakeEpisode) -> None:
+    video = replace(provenance, low=(), high=(), steps_per_frame=1, simulation=None, policy="")
+    episode = make_episode(0)
+    with RecordingStore(tmp_path / "video", video, resume=False) as store:
+        with store.episode(0, seed=0) as writer:
+            still = {"frame_step": np.arange(5), "actions": np.zeros((4, 0), np.float32), "reward": np.zeros(4)}
+            writer.add(replace(episode, **still))
+            writer.finish(episode.ending)
+        store.finish(1.0)
+    with Recording.open(tmp_path / "video") as recording:
+        batch = Clips(recording, np.arange(1), length=3).take(np.arange(3))
+        assert batch.actions.shape == (3, 2, 1, 0)
+        assert np.array_equal(batch.frames[2], episode.frames[2:])
+
+
+def _take_in_child(clips: Clips, answer: Any) -> None:
+    answer.send([clips.take(np.arange(len(clips))) for _ in range(10)])
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # newer Pythons warn of forks beside threads
+def test_clips_are_taken_in_other_processes_at_once(method: str, recording: Recording) -> None:
+    context: Any = multiprocessing.get_context(method)
+    clips = Clips(recording, EPISODES, length=3)
+    expected = clips.take(np.arange(len(clips)))  # files are open when the children begin
+    pipes = []
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        context.Process(target=_take_in_child, args=(clips, theirs), daemon=True).start()
+        theirs.close()
+        pipes.append(ours)
+    for pipe in pipes:
+        for _ in range(10):
+            assert np.array_equal(clips.take(np.arange(len(clips))).frames, expected.frames)
+        assert pipe.poll(60)
+        for batch in pipe.recv():
+            assert np.array_equal(batch.frames, expected.frames)
+            assert np.array_equal(batch.actions, expected.actions)
+
+
+def test_clips_travel_by_pickle(recording: Recording) -> None:
+    for in_memory in (True, False):
+        clips = Clips(recording, EPISODES, length=3, in_memory=in_memory)
+        copy = pickle.loads(pickle.dumps(clips))
+        every = np.arange(len(clips))
+        assert np.array_equal(copy.take(every).frames, clips.take(every).frames)
+        assert np.array_equal(copy.take(every).actions, clips.take(every).actions)
 
 
 def test_batches_repeat_by_their_seed_and_go_on_from_any(recording: Recording) -> None:
@@ -109,15 +207,21 @@ def test_a_clip_that_is_not_there_is_refused(clip: int, recording: Recording) ->
 
 
 def test_clips_longer_than_any_episode_are_refused(recording: Recording) -> None:
-    with pytest.raises(RecordingError, match="7 frames; the longest has 6"):
+    with pytest.raises(RecordingError, match="7 frames, 1 apart; the longest has 6"):
         Clips(recording, EPISODES, length=7)
     with pytest.raises(RecordingError, match="longest has 0"):
         Clips(recording, EPISODES[:0], length=2)
 
 
-def test_a_clip_of_one_frame_is_refused(recording: Recording) -> None:
-    with pytest.raises(WorldModelError, match="at least 2"):
-        Clips(recording, EPISODES, length=1)
+@pytest.mark.parametrize(("length", "stride"), [(1, 1), (0, 1), (2, 0), (2, -1)])
+def test_an_impossible_clip_is_refused(length: int, stride: int, recording: Recording) -> None:
+    with pytest.raises(WorldModelError, match="at least 2 and 1"):
+        Clips(recording, EPISODES, length=length, stride=stride)
+
+
+def test_a_stride_beyond_any_episode_is_refused(recording: Recording) -> None:
+    with pytest.raises(RecordingError, match="2 frames, 6 apart; the longest has 6"):
+        Clips(recording, EPISODES, length=2, stride=6)
 
 
 def test_a_damaged_shard_is_told_while_batches_are_drawn(by_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:

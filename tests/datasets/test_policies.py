@@ -18,7 +18,7 @@ def world() -> World:
 
 def play(name: str, world: World, seed: int, steps: int = 400) -> np.ndarray:
     policy = make_policy(name, world)
-    policy.reset(np.random.default_rng(seed))
+    policy.reset(np.random.default_rng(seed), 0)
     return np.stack([policy(world) for _ in range(steps)])
 
 
@@ -42,9 +42,9 @@ def test_actions_are_within_the_bounds(name: str, env: str) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_seed_repeats_the_actions_whatever_went_before(name: str, world: World) -> None:
     policy = make_policy(name, world)
-    policy.reset(np.random.default_rng(1))
+    policy.reset(np.random.default_rng(1), 4)
     policy(world)
-    policy.reset(np.random.default_rng(2))
+    policy.reset(np.random.default_rng(2), 0)
     assert np.array_equal(np.stack([policy(world) for _ in range(50)]), play(name, world, 2, 50))
 
 
@@ -73,5 +73,5 @@ def test_zero_does_nothing(world: World) -> None:
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are(world: World) -> None:
-    with pytest.raises(WorldModelError, match=r"'smooth'.*smooth-noise, uniform, zero"):
+    with pytest.raises(WorldModelError, match=r"'smooth'.*module:function, replay.*sb3.*smooth-noise, uniform, zero"):
         make_policy("smooth", world)

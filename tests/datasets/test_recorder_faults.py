@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
@@ -12,23 +11,31 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from worldmodel.config import to_json
+from worldmodel.datasets.manifest import Manifest, Provenance, sha256_of
+from worldmodel.datasets.production import Finished
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.recorder import Finished, RecordConfig, record
+from worldmodel.datasets.recorder import RecordConfig, record
+from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError
 
 Hashes = Callable[[Path], dict[str, str]]
-LONG = RecordConfig(frames=1500, episode_frames=15, steps_per_frame=4, size=48, seed=11, workers=2)
+LONG = RecordConfig(frames=3000, episode_frames=15, steps_per_frame=4, height=48, width=48, seed=11, workers=2)
+
+EPISODES = 200
 
 RECORD = """
-import json, sys
+import sys
 from pathlib import Path
+from worldmodel.config import from_json
 from worldmodel.datasets.recorder import RecordConfig, record
-record(RecordConfig(**json.loads(sys.argv[1])), Path(sys.argv[2]), resume=True)
+record(from_json(RecordConfig, sys.argv[1]), Path(sys.argv[2]), resume=True)
 """
 
 
@@ -42,14 +49,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, shard_hashes: Hashes
 
 def start(folder: Path, config: RecordConfig = LONG) -> subprocess.Popen[str]:
     """Start or continue a recording in a process group of its own."""
-    command = [sys.executable, "-c", RECORD, json.dumps(asdict(config)), str(folder)]
+    command = [sys.executable, "-c", RECORD, to_json(config), str(folder)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for_episodes(process: subprocess.Popen[str], folder: Path, more_than: int = 0) -> None:
     """Wait until the spool holds more episodes than that."""
     deadline = time.monotonic() + 60
-    while len(list(folder.glob("spool/episode-*.h5"))) <= more_than:
+    while len(list(folder.glob("spool/episode-*.bin"))) <= more_than:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline, "the recorder does not record"
         time.sleep(0.01)
@@ -62,6 +69,49 @@ def assert_what_is_finished_can_be_read(folder: Path) -> int:
         return recording.episodes
 
 
+def test_kill_9_of_a_writer_at_a_hundred_moments(
+    tmp_path: Path,
+    provenance: Provenance,
+    make_episode: Callable[[int], Episode],
+    shard_hashes: Hashes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worldmodel.datasets.store.SHARD_BYTES", 3 * provenance.episode_frames * 8 * 8 * 3)
+    episodes = [make_episode(index) for index in range(20)]
+
+    def write(folder: Path) -> None:
+        """Write what is missing, as a recorder and its only worker do."""
+        with RecordingStore(folder, provenance, resume=True) as store:
+            store.reopen()
+            for episode in episodes[store.sealed.episodes :]:
+                if episode.index not in store.waiting:
+                    with store.episode(episode.index, seed=7) as writer:
+                        writer.add(episode)
+                        writer.finish(episode.ending)
+                store.seal()
+            store.finish(0.0)
+
+    started = time.perf_counter()
+    write(tmp_path / "whole")
+    seconds = time.perf_counter() - started
+    seed = random.randrange(10**6)
+    moment = random.Random(seed)
+    for number in range(100):
+        folder = tmp_path / str(number)
+        if (child := os.fork()) == 0:
+            with suppress(BaseException):
+                write(folder)
+            os._exit(0)
+        time.sleep(moment.uniform(0, seconds))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if (folder / "manifest.json").exists():
+            for entry in Manifest.read(folder).shards:
+                assert sha256_of(folder / entry.file) == entry.sha256
+        write(folder)
+        assert shard_hashes(folder) == shard_hashes(tmp_path / "whole"), f"moments drawn from seed {seed}"
+
+
 def test_kill_9_at_any_moment_and_resume_ends_in_the_same_bytes(
     tmp_path: Path, shard_hashes: Hashes, uninterrupted: dict[str, str]
 ) -> None:
@@ -69,26 +119,27 @@ def test_kill_9_at_any_moment_and_resume_ends_in_the_same_bytes(
     seed = random.randrange(10**6)
     moment = random.Random(seed)
     for whole_group in (False, True, False):
-        before = len(list(folder.glob("spool/episode-*.h5")))
+        before = len(list(folder.glob("spool/episode-*.bin")))
         process = start(folder)
         with suppress(AssertionError):  # it may have finished already
             wait_for_episodes(process, folder, before)
         time.sleep(moment.uniform(0, 0.3))
         if whole_group:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()  # its workers must not go on beside the next recorder
         process.communicate()
-    kept = len(list(folder.glob("spool/episode-*.h5")))
+    kept = len(list(folder.glob("spool/episode-*.bin")))
     told: list[Finished] = []
     record(LONG, folder, resume=True, progress=told.append)
     assert shard_hashes(folder) == uninterrupted, f"moments drawn from seed {seed}"
-    assert len(told) <= LONG.episodes - kept + LONG.workers
+    assert len(told) <= EPISODES - kept + LONG.workers
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the workers")
 def test_workers_do_not_outlive_the_recorder(tmp_path: Path) -> None:
-    endless = replace(LONG, size=8, frames=10**6, episode_frames=10**6)
+    endless = replace(LONG, height=8, width=8, frames=10**6, episode_frames=10**6)
     process = start(tmp_path / "out", endless)
     try:
         wait_for_workers(process)
@@ -124,11 +175,11 @@ def test_ctrl_c_and_sigterm_keep_what_is_finished(
     assert said.count("Traceback") == 1, said  # the caller's own, and none of a worker
     assert "KeyboardInterrupt" in said
     kept = assert_what_is_finished_can_be_read(folder)
-    assert 1 <= kept < LONG.episodes
-    kept += len(list(folder.glob("spool/episode-*.h5")))  # behind one that was not finished
+    assert 1 <= kept < EPISODES
+    kept += len(list(folder.glob("spool/episode-*.bin")))  # behind one that was not finished
     told: list[Finished] = []
     record(LONG, folder, resume=True, progress=told.append)
-    assert len(told) == LONG.episodes - kept
+    assert len(told) == EPISODES - kept
     assert shard_hashes(folder) == uninterrupted
 
 
@@ -181,6 +232,21 @@ def test_a_worker_that_dies_is_an_error_and_what_is_finished_is_kept(
     assert shard_hashes(tmp_path / "out") == uninterrupted
 
 
+def test_a_worker_that_hangs_is_an_error_and_what_is_finished_is_kept(
+    tmp_path: Path, shard_hashes: Hashes, uninterrupted: dict[str, str]
+) -> None:
+    def stop_one(finished: Finished) -> None:
+        if finished.episode == 5:
+            victim = multiprocessing.active_children()[0]
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGSTOP)
+
+    with pytest.raises(RecordingError, match=r"no sign of life.*--resume"):
+        record(replace(LONG, frames=10**6, patience=1.0), tmp_path / "out", progress=stop_one)
+    assert not multiprocessing.active_children()
+    assert assert_what_is_finished_can_be_read(tmp_path / "out") >= 1
+
+
 def test_a_stopped_worker_does_not_hold_up_the_end(reacher_config: RecordConfig, tmp_path: Path) -> None:
     def stop_one_and_give_up(finished: Finished) -> None:
         victim = multiprocessing.active_children()[0]
@@ -223,14 +289,14 @@ def test_a_full_disk_is_an_error_and_what_is_finished_is_kept(
     folder = small_disk / "out"
     with pytest.raises(RecordingError, match=r"No space left.*Free space.*--resume"):
         record(LONG, folder)
-    kept = len(list(folder.glob("spool/episode-*.h5"))) + len(list(folder.glob("shard-*.h5")))
+    kept = len(list(folder.glob("spool/episode-*.bin"))) + len(list(folder.glob("shard-*.h5")))
     assert kept > 0
     with pytest.raises(RecordingError, match="No space left"):
         record(LONG, folder, resume=True)
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     told: list[Finished] = []
     record(LONG, folder, resume=True, progress=told.append)
-    assert len(told) < LONG.episodes
+    assert len(told) < EPISODES
     assert shard_hashes(folder) == uninterrupted
 
 

@@ -65,7 +65,7 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
     console = Console(highlight=False)
     _make_room(out, config, console)
     recording_folder, run = out / "recording", out / "model"
-    console.print(f"[bold]1. Record[/] {config.record.frames:,} frames of {config.record.env}")
+    console.print(f"[bold]1. Record[/] video of {config.record.env}")
     record_with_bar(config.record, recording_folder, resume=True)
     with Recording.open(recording_folder) as recording:
         console.print("[bold]2. Learn[/] to forecast masked future frames")

@@ -33,28 +33,35 @@ def describe(recording: Recording) -> None:
     files = [recording.folder / entry.file for entry in recording.manifest.shards]
     size = sum(path.stat().st_size for path in files)
     hours = int(recording.action_start[-1]) * p.control_seconds / 3600
-    raw = recording.frames * p.height * p.width * 3
+    raw = recording.frames * p.picture_bytes
+    drawn = p.simulation
     table = Table(title=str(recording.folder), show_header=False, title_justify="left")
     for name, value in (
         ("environment", p.env),
         ("episodes", f"{recording.episodes:,}"),
         (
             "frames",
-            f"{recording.frames:,} of {p.height} x {p.width} pixels, camera '{p.camera_key}', quality {p.quality}",
+            f"{recording.frames:,} of {p.height} x {p.width} pixels, {', '.join(p.channels)} of "
+            f"{', '.join(camera.name or 'the free camera' for camera in p.cameras)}"
+            + (f", quality {drawn.quality}" if drawn else ""),
         ),
         (
             "actions",
             f"{int(recording.action_start[-1]):,} of {len(p.low)} actuators, {p.steps_per_frame} between frames",
         ),
         ("robot time", f"{hours:.2f} h, {p.control_seconds:g} s between actions"),
-        ("policy, seed", f"{p.policy}, {p.seed}"),
+        ("policy, seed", f"{p.policy or 'not known'}, {p.seed}"),
         (
             "on disk",
             f"{size / 1e6:,.1f} MB in {len(files)} shards: {size / recording.frames:,.0f} bytes per frame, "
             f"{size / raw:.1%} of raw",
         ),
-        ("recorded in", f"{recording.manifest.seconds:.1f} s, drawn by {p.gl_renderer}"),
-        ("versions", f"worldmodel {p.worldmodel}, mujoco {p.mujoco}, gymnasium {p.gymnasium}, python {p.python}"),
+        ("recorded in", f"{recording.manifest.seconds:.1f} s" + (f", drawn by {drawn.gl_renderer}" if drawn else "")),
+        (
+            "versions",
+            f"worldmodel {p.software.worldmodel}, mujoco {p.software.mujoco}, gymnasium {p.software.gymnasium}, "
+            f"python {p.software.python}",
+        ),
     ):
         table.add_row(name, value)
     Console().print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +20,12 @@ from worldmodel.errors import WorldModelError, unknown_name
 COMMANDS = {
     "demo": "Record, train, control and report, once through, on the reacher.",
     "record": "Record video of a MuJoCo world.",
+    "rerender": "Film a recording again, at another size or from other cameras.",
     "info": "Say what is in a recording.",
+    "verify": "Tell whether a recording is whole.",
+    "repair": "Make a new recording of every whole episode of a damaged or interrupted one.",
+    "import": "Make a recording of videos, or of a dataset of Minari, LeRobot, robomimic or stable-worldmodel.",
+    "export": "Write a recording in one of those formats.",
     "train": "Train a world model on a recording.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
     "view": "Make videos and pictures of a recording or of what a model imagines.",
@@ -51,7 +57,8 @@ def guarded(action: Callable[[], None]) -> int:
         return USAGE
     except KeyboardInterrupt:
         console.print(
-            "[yellow]Stopped.[/] What was finished is kept: record and train go on with --resume, demo when run again."
+            "[yellow]Stopped.[/] What was finished is kept: record, import and train go on with --resume, demo when "
+            "run again."
         )
         return INTERRUPTED
     except OSError as error:
@@ -70,7 +77,7 @@ def _dispatch(name: str, arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
     try:
-        module: Any = importlib.import_module(f"worldmodel.cli.{name}")
+        module: Any = importlib.import_module(f"worldmodel.cli.{name}{'_' * keyword.iskeyword(name)}")
     except ImportError as error:
         raise WorldModelError(
             f"A library cannot be loaded: {error}. On Debian or Ubuntu, run as root: apt-get install -y libgl1 "

@@ -21,14 +21,10 @@ class Bar:
         """Show that `done` of `total` is done."""
         self.progress.update(self.task, completed=done, total=total, text=text)
 
-    def advance(self, amount: int, text: str = "") -> None:
-        """Show that `amount` more is done."""
-        self.progress.update(self.task, advance=amount, text=text)
-
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Bar]:
-    """Show a bar on standard error while the block runs."""
+def bar(title: str, total: int | None = None) -> Iterator[Bar]:
+    """Show a bar on standard error while the block runs; `total` may be told later, by `update`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

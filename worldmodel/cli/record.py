@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +14,9 @@ import tyro
 from worldmodel.cli.info import describe
 from worldmodel.cli.progress import bar
 from worldmodel.config import to_json
+from worldmodel.datasets.production import Finished, Progress
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.recorder import Finished, RecordConfig, record
+from worldmodel.datasets.recorder import RecordConfig, record
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,21 @@ class Command:
 
 
 def record_with_bar(config: RecordConfig, out: Path, *, resume: bool) -> None:
-    """Record, with a progress bar in frames."""
-    started, frames, size = time.perf_counter(), 0, 0
-    with bar("Recording", config.episodes * config.episode_frames) as shown:
-
-        def tell(finished: Finished) -> None:
-            nonlocal frames, size
-            frames, size = frames + finished.frames, size + finished.bytes
-            rate = frames / (time.perf_counter() - started)
-            shown.advance(finished.frames, f"{rate:,.0f} frames/s, {size / 1e6:,.1f} MB")
-
+    """Record, with a progress bar."""
+    with recording_bar("Recording") as tell:
         record(config, out, resume=resume, progress=tell)
     (out / "config.json").write_text(to_json(config), encoding="utf-8")
+
+
+@contextmanager
+def recording_bar(title: str) -> Iterator[Progress]:
+    """Show a bar that a recording tells how it goes."""
+    started = time.perf_counter()
+    with bar(title) as shown:
+
+        def tell(finished: Finished) -> None:
+            rate = finished.frames / (time.perf_counter() - started)
+            text = f"{finished.unit}, {rate:,.0f} frames/s, {finished.bytes / 1e6:,.1f} MB"
+            shown.update(min(finished.done, finished.total), finished.total, text)
+
+        yield tell

@@ -113,7 +113,7 @@ def floor(name: str, env: str, trials: list[Trial], *, steps: int, seed: int) ->
     tasks = [make_task(env) for _ in trials]
     policies = [make_policy(name, task) for task in tasks]
     for index, policy in enumerate(policies):
-        policy.reset(np.random.default_rng([seed, index]))
+        policy.reset(np.random.default_rng([seed, index]), index)
     distances = [_begin(tasks, trials)]
     distances.extend(_act(tasks, trials, lambda i, _: policies[i](tasks[i]), steps))
     return Trace(np.stack(distances, 1))

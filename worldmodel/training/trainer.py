@@ -262,7 +262,7 @@ def interface_of(recording: Recording) -> Interface:
         camera=provenance.camera,
         height=provenance.height,
         width=provenance.width,
-        quality=provenance.quality,
+        quality=provenance.simulation.quality if provenance.simulation else "fast",
         steps_per_frame=provenance.steps_per_frame,
         control_seconds=provenance.control_seconds,
         low=provenance.low,

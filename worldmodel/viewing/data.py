@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.schema import Provenance
 from worldmodel.viewing.pictures import GAP, contact_sheet, paper, write_png
 from worldmodel.viewing.video import panels, write_video
 
