@@ -178,27 +178,31 @@ def _checked(data: bytes) -> memoryview:
 def fletcher32(data: Buffer) -> int:
     """Return HDF5's Fletcher-32: over big-endian 16-bit words, an odd last byte as the high one.
 
+    Computed over little-endian words, whose sums are the same with their bytes swapped, and in float64, which
+    is exact here and fast.
+
     Source: Fletcher, An arithmetic checksum for serial transmissions, 1982. A sum that is a multiple of 65,535
     is kept as 65,535, as folding the carries does, unless everything is zero.
     """
-    odd = bytes(data[-1:]) + b"\0" if len(data) % 2 else b""
-    words = np.frombuffer(data, ">u2", len(data) // 2).astype(np.int64)
-    if odd:
-        words = np.append(words, int.from_bytes(odd, "big"))
+    words = np.frombuffer(data, "<u2", len(data) // 2).astype(np.float64)
+    if len(data) % 2:
+        words = np.append(words, float(data[-1]))
     first = second = 0
-    for start in range(0, len(words), _WEIGHTS.size):  # in pieces, so that no sum overflows
-        piece = words[start : start + _WEIGHTS.size]
-        total = int(piece.sum())
-        second += first * len(piece) + int(piece @ _WEIGHTS[_WEIGHTS.size - len(piece) :])
-        first += total
+    for start in range(0, len(words), _PIECE):
+        piece = words[start : start + _PIECE]
+        second += first * len(piece) + int(piece @ _WEIGHTS[_PIECE - len(piece) :])
+        first += int(piece @ _ONES[: len(piece)])
     return _folded(second) << 16 | _folded(first)
 
 
 def _folded(total: int) -> int:
-    return (total - 1) % 65535 + 1 if total else 0
+    """Return a sum modulo 65,535, its two bytes swapped."""
+    return (total * 256 - 1) % 65535 + 1 if total else 0
 
 
-_WEIGHTS = np.arange(2**20, 0, -1, dtype=np.int64)
+_PIECE = 2**17  # words: a sum of so many, weighted, is exact in float64
+_WEIGHTS = np.arange(_PIECE, 0, -1, dtype=np.float64)
+_ONES = np.ones(_PIECE)
 
 
 def check_dataset(path: Path, dataset: Any) -> None:
