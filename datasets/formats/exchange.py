@@ -1,0 +1,141 @@
+"""Bring what others recorded into a recording, and recordings into what others read."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldmodel.datasets.formats.registry import Target, expand, find_format, guess_format
+from worldmodel.datasets.formats.source import Source, SourceConfig
+from worldmodel.datasets.manifest import Manifest
+from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.store import RecordingStore
+from worldmodel.errors import WorldModelError
+
+# Is told how many frames are done, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made.
+
+    Attributes:
+        manifest: of the recording.
+        notes: what was assumed.
+    """
+
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+def import_recording(
+    sources: Sequence[str],
+    out: Path,
+    *,
+    format: str = "auto",
+    config: SourceConfig | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Imported:
+    """Make a recording in the folder `out` of what is in `sources`.
+
+    Args:
+        sources: files, folders or ids; several videos, patterns among them, become an episode each.
+        format: one of `FORMATS`, or "auto".
+        resume: continue an import that was stopped.
+        progress: called after each piece of an episode.
+
+    Raises:
+        WorldModelError: the sources are missing, unclear, broken or do not fit; a package is missing; `out` is in
+            use or of another recording; a full disk. What was finished is kept, for `resume`.
+        KeyboardInterrupt: Ctrl-C. What was finished is kept, for `resume`.
+    """
+    started = time.perf_counter()
+    sources = expand(sources)
+    if not sources:
+        raise WorldModelError("Nothing to import: expected at least one file, folder or id.")
+    chosen = find_format(guess_format(sources) if format == "auto" else format)
+    if len(sources) > 1 and not chosen.several:
+        raise WorldModelError(f"There are {len(sources)} sources; expected one, as only videos can be put together.")
+    with (
+        chosen.open_source(sources, config or SourceConfig()) as source,
+        RecordingStore(out, source.provenance, resume=resume) as store,
+    ):
+        try:
+            _copy(source, store, progress)
+        except BaseException:
+            with suppress(WorldModelError):  # if even that fails (a full disk), the spool keeps it for --resume
+                store.finish(time.perf_counter() - started)
+            raise
+        return Imported(store.finish(time.perf_counter() - started), source.notes)
+
+
+def _copy(source: Source, store: RecordingStore, progress: Progress | None) -> None:
+    if store.sealed.episodes + len(store.waiting) < len(source.episodes):
+        store.reopen()
+    total, done = source.frames, 0
+    for episode in source.episodes:
+        if episode.index < store.sealed.episodes or episode.index in store.waiting:
+            done += episode.length
+            continue
+        with store.episode(episode.index, seed=episode.seed) as writer:
+            for segment in episode.segments():
+                writer.add(segment)
+                done += len(segment)
+                if progress:
+                    progress(done, total)
+            writer.finish(episode.ending)
+        store.seal()
+
+
+def export_recording(
+    recording: Recording,
+    out: Path,
+    *,
+    format: str,
+    camera: str | None = None,
+    lossy: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write a recording to the new file or folder `out`, which appears when it is whole.
+
+    Args:
+        format: one of `FORMATS`.
+        camera: export what this camera saw; all cameras when left out, of which video takes the main one.
+        lossy: videos that players play, a third of the size, whose pixels are not exactly those recorded.
+        progress: called after each piece of an episode.
+
+    Raises:
+        WorldModelError: `out` exists; an unknown format or camera; a package is missing; the format has no place for
+            what was recorded.
+    """
+    chosen = find_format(format)
+    if lossy and not chosen.has_video:
+        raise WorldModelError(f"--lossy is about videos; {format} keeps pictures as they are. Leave it out.")
+    partial = out.with_name(out.name + ".partial")
+    for path, why in ((out, "exists already"), (partial, "is left from an export that was killed")):
+        if path.exists() or path.is_symlink():
+            raise WorldModelError(f"'{path}' {why}. Remove it, or choose another --out.")
+    source = Source.of(recording, camera)
+    total, done = source.frames, 0
+
+    def tick(frames: int) -> None:
+        nonlocal done
+        done += frames
+        if progress:
+            progress(done, total)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        chosen.write(source, Target(partial, out.name, lossy), tick)
+        partial.rename(out)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
