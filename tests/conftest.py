@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from worldmodel.training.optimiser import OptimiserConfig
 from worldmodel.training.stages import StageConfig
 from worldmodel.training.trainer import TrainConfig, Trainer
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # counts only before the first video of a process is opened
 torch.set_num_threads(1)  # the models here are tiny: a second thread only gets in the way of other processes
 
 SIZE, STEPS_PER_FRAME, ACTIONS = 8, 3, 2

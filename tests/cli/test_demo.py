@@ -23,7 +23,7 @@ from worldmodel.training.trainer import TrainConfig
 def tiny_demo() -> DemoConfig:
     train = TrainConfig(log_every=2, save_every=2)
     return DemoConfig(
-        record=RecordConfig(frames=200, episode_frames=20, size=32, workers=1),
+        record=RecordConfig(frames=200, episode_frames=20, height=32, width=32, workers=1),
         train=replace(
             train,
             see=StageConfig(steps=4, batch=4, length=5),
