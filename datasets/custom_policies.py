@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldmodel.datasets.reader import Recording
-from worldmodel.envs.world import Action, State, World
+from worldmodel.datasets.states import state_at
+from worldmodel.envs.world import Action, World
 from worldmodel.errors import WorldModelError, unknown_name
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Replay:
     def reset(self, rng: np.random.Generator, episode: int) -> None:
         source = self._recording.stream(episode)
         first = next(source.segments(1))
-        state = State(first.qpos[0], first.qvel[0], first.act[0], float(first.time[0]), first.extra[0])
+        state = state_at(first, 0)
         here = self._world.state()
         for name in ("qpos", "qvel", "act", "extra"):
             held, expected = np.shape(getattr(state, name)), np.shape(getattr(here, name))

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Camera
 from worldmodel.datasets.policies import Policy
-from worldmodel.datasets.schema import Ending, Segment, picture_column
-from worldmodel.datasets.shard import SEGMENT_FRAMES
+from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_column
 from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.renderer import Quality, Renderer, RendererConfig
 from worldmodel.envs.world import DIVERGED, Outcome, State, World

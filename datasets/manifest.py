@@ -262,15 +262,13 @@ def sha256_of(path: Path) -> str:
 
 def _commit() -> str:
     """Return the commit that worldmodel's own code is at, "" where git does not know it."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(here.parent), *arguments], capture_output=True, text=True, check=False)
+
     try:
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            check=False,
-        )
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        tracked, commit = git("ls-files", "--error-unmatch", here.name), git("rev-parse", "HEAD")
     except OSError:
         return ""
-    return answer.stdout.strip() if tracked.returncode == 0 == answer.returncode else ""
+    return commit.stdout.strip() if tracked.returncode == 0 == commit.returncode else ""

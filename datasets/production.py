@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +15,6 @@ from worldmodel.datasets.amount import Amount, Quota
 from worldmodel.datasets.manifest import Manifest, Provenance
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.datasets.workers import Job, Workers
-from worldmodel.errors import WorldModelError
 
 
 @dataclass(frozen=True)
@@ -78,15 +76,10 @@ def produce(
             an error that a user can mend. What was finished is kept.
         KeyboardInterrupt: Ctrl-C or SIGTERM. What was finished is kept.
     """
-    started = time.perf_counter()
     with _sigterm_as_interrupt(), RecordingStore(out, provenance, resume=resume) as store:
-        try:
+        with store.filling():
             _work(job, amount, store, crew, progress)
-        except BaseException:
-            with suppress(WorldModelError):  # if even that fails (a full disk), the spool keeps it for --resume
-                store.finish(time.perf_counter() - started)
-            raise
-        return store.finish(time.perf_counter() - started)
+        return store.manifest
 
 
 def _work(job: Job, amount: Amount, store: RecordingStore, crew: Crew, progress: Progress | None) -> None:

@@ -15,11 +15,12 @@ from worldmodel.datasets.production import Crew, Progress, produce
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import model_sha256
 from worldmodel.datasets.schema import Segment
+from worldmodel.datasets.states import state_at
 from worldmodel.datasets.store import spool_episode
 from worldmodel.envs.channels import Channel
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Quality
-from worldmodel.envs.world import State, World
+from worldmodel.envs.world import World
 from worldmodel.errors import RecordingError
 
 
@@ -132,9 +133,7 @@ class _Job:
 def _film_again(segment: Segment, world: World, film: Film, beat: Callable[[], None]) -> Segment:
     for row in range(len(segment)):
         world.set_visual(segment.visual[row])
-        world.set_state(
-            State(segment.qpos[row], segment.qvel[row], segment.act[row], float(segment.time[row]), segment.extra[row])
-        )
+        world.set_state(state_at(segment, row))
         film.shoot(row)
         beat()
     return replace(segment, pictures=film.pictures(len(segment)))

@@ -21,6 +21,7 @@ from worldmodel.datasets.schema import (
     EPISODE_COLUMNS,
     FORMAT,
     FRAME_COLUMNS,
+    SEGMENT_FRAMES,
     VERSION,
     Ending,
     Episode,
@@ -32,7 +33,6 @@ from worldmodel.errors import RecordingError
 
 # What h5py raises over a file that is damaged or made by somebody else.
 UNREADABLE = (OSError, KeyError, AttributeError, IndexError, TypeError, ValueError, RuntimeError, OverflowError)
-SEGMENT_FRAMES = 64
 PICTURE_KINDS = {spec.group: spec.dtype for spec in CHANNELS.values()}
 
 
@@ -150,10 +150,9 @@ class Shard:
 
     def _rows_of(self, file: Any, name: str) -> int:
         """Return how many rows an index of first rows speaks of."""
-        if not isinstance(file.get(name.split("/")[0], getlink=True), h5py.HardLink):
-            raise RecordingError(f"Shard '{self.path}' has no column '{name}' of its own.")
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise RecordingError(f"Shard '{self.path}' has no column '{name}' of its own.")
+        for place in (name.split("/")[0], name):
+            if not isinstance(file.get(place, getlink=True), h5py.HardLink):
+                raise RecordingError(f"Shard '{self.path}' has no column '{name}' of its own.")
         column = self._add(name, file[name])
         start = self._rows(column, 0, len(column))
         least = 1 if name.endswith("frame_start") else 0
@@ -215,8 +214,7 @@ class Shard:
     def close(self) -> None:
         """Close the file in this process."""
         if self._open_in == os.getpid():
-            self._file.close()
-            os.close(self._descriptor)
+            self._abandon(self._file)
         self._forget()
 
     def __enter__(self) -> Shard:

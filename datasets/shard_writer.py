@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.datasets.disk import Disk, sync
 from worldmodel.datasets.manifest import Compression
 from worldmodel.datasets.schema import (
     ACTION_COLUMNS,
@@ -49,69 +49,15 @@ class ShardSize:
         return ShardSize(self.episodes + other.episodes, self.frames + other.frames, self.actions + other.actions)
 
 
-class _Disk:
-    """The file that HDF5 writes to, which keeps a failing disk from it.
-
-    HDF5 crashes the interpreter when it cannot write while it closes a file. So after a first failure it is
-    told that all is well, nothing more is written, and `check` raises what happened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("wb+", buffering=0)
-        self._failure: OSError | None = None
-
-    def check(self) -> None:
-        """Raise the first failure, if there was one."""
-        if self._failure:
-            raise OSError(self._failure.errno, self._failure.strerror, str(self._path)) from self._failure
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        try:
-            while rest and not self._failure:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            self._failure = error
-        return size
-
-    def truncate(self, size: int) -> int:
-        try:
-            return self._file.truncate(size)
-        except OSError as error:
-            self._failure = self._failure or error
-            return size
-
-    def read(self, size: int = -1) -> bytes | None:
-        """Never called, but h5py takes nothing for a file that lacks it."""
-        return self._file.read(size)
-
-    def readinto(self, buffer: Any) -> int | None:
-        return self._file.readinto(buffer)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class _Column:
     """One column of the shard, written in whole chunks, so that each is compressed once."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
         self._filled = 0
-        chunk, self.row_shape = dataset.chunks[0], dataset.shape[1:]
-        row_bytes = dataset.dtype.itemsize * math.prod(self.row_shape)
-        self._buffer = np.empty((max(1, BUFFER_BYTES // (chunk * row_bytes)) * chunk, *self.row_shape), dataset.dtype)
+        chunk, row = dataset.chunks[0], dataset.shape[1:]
+        row_bytes = dataset.dtype.itemsize * math.prod(row)
+        self._buffer = np.empty((max(1, BUFFER_BYTES // (chunk * row_bytes)) * chunk, *row), dataset.dtype)
 
     def append(self, rows: NDArray[Any]) -> None:
         while len(rows):
@@ -149,10 +95,10 @@ class ShardWriter:
         self.path, self._compression = path, compression
         self._partial = path.with_name(path.name + ".partial")
         self.size = ShardSize(0, 0, 0)
-        self._columns: dict[str, _Column] = {}
-        self._empty: dict[str, NDArray[Any]] = {}  # columns of no width, such as `act` of motors without a state
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}  # of all columns
+        self._columns: dict[str, _Column] = {}  # those with a width
         self._episodes = {name: [0] if name.endswith("_start") else [] for name in EPISODE_COLUMNS}
-        self._disk = _Disk(self._partial)
+        self._disk = Disk(self._partial)
         with signals_held():
             self._file = h5py.File(self._disk, "w", libver="latest")
             self._file.attrs["format"] = np.bytes_(FORMAT)  # of fixed length: HDF5 keeps others without a checksum
@@ -190,43 +136,40 @@ class ShardWriter:
 
     def _append(self, segment: Segment) -> None:
         rows = dict(segment.columns())
-        if not self._columns:
-            for name, like in rows.items():
-                self._create(name, like, is_picture=name in segment.pictures)
-        if rows.keys() != self._columns.keys() | self._empty.keys():
-            held = sorted(self._columns.keys() | self._empty.keys())
-            raise RecordingError(f"An episode has the columns {sorted(rows)}; expected {held}.")
-        for name, column in rows.items():
-            into = self._empty.get(name, self._columns.get(name))
-            expected = into.row_shape if isinstance(into, _Column) else self._empty[name].shape[1:]
-            if column.shape[1:] != expected:
+        kinds = {name: (values.dtype, values.shape[1:]) for name, values in rows.items()}
+        if not self._kinds:
+            self._kinds = kinds
+            for name, (dtype, row) in kinds.items():
+                if 0 not in row:
+                    self._columns[name] = self._create(name, dtype, row, is_picture=name in segment.pictures)
+        if kinds.keys() != self._kinds.keys():
+            raise RecordingError(f"An episode has the columns {sorted(rows)}; expected {sorted(self._kinds)}.")
+        for name, (_, row) in kinds.items():
+            expected = self._kinds[name][1]
+            if row != expected:
                 raise RecordingError(
-                    f"Column '{name}' has rows of {column.shape[1:]} in one episode and of {expected} in another; "
-                    "expected the same model in all of them."
+                    f"Column '{name}' has rows of {row} in one episode and of {expected} in another; expected the same "
+                    "model in all of them."
                 )
-            if isinstance(into, _Column):
-                into.append(column)
+        for name, column in self._columns.items():
+            column.append(rows[name])
 
-    def _create(self, name: str, like: NDArray[Any], *, is_picture: bool) -> None:
-        row = like.shape[1:]
-        if 0 in row:
-            self._empty[name] = like[:0]
-            return
+    def _create(self, name: str, dtype: np.dtype[Any], row: tuple[int, ...], *, is_picture: bool) -> _Column:
         packed: Mapping[str, Any] = (
             hdf5plugin.LZ4() if self._compression == "lz4" else {"compression": "gzip", "compression_opts": GZIP_LEVEL}
         )
-        chunk = PICTURES_PER_CHUNK if is_picture else max(1, CHUNK_BYTES // (like.itemsize * math.prod(row)))
+        chunk = PICTURES_PER_CHUNK if is_picture else max(1, CHUNK_BYTES // (dtype.itemsize * math.prod(row)))
         dataset = self._file.create_dataset(
             name,
             (0, *row),
-            like.dtype,
+            dtype,
             maxshape=(None, *row),
             chunks=(chunk, *row),
-            shuffle=like.itemsize > 1,
+            shuffle=dtype.itemsize > 1,
             fletcher32=True,
             **packed,
         )
-        self._columns[name] = _Column(dataset)
+        return _Column(dataset)
 
     def finish(self) -> None:
         """Write what is still in memory, wait for the disk, and give the shard its name.
@@ -252,9 +195,10 @@ class ShardWriter:
     def _complete(self) -> None:
         for column in self._columns.values():
             column.flush()
-        for name, rows in self._empty.items():
+        for name in sorted(self._kinds.keys() - self._columns.keys()):
+            kind, row = self._kinds[name]  # of no width, such as `act` of motors without a state
             count = self.size.actions if name in ACTION_COLUMNS else self.size.frames
-            self._file.create_dataset(name, (count, *rows.shape[1:]), rows.dtype)
+            self._file.create_dataset(name, (count, *row), kind)
         for name, dtype in EPISODE_COLUMNS.items():
             values = np.array(self._episodes[name], dtype)
             self._file.create_dataset(f"episode/{name}", data=values, chunks=values.shape, fletcher32=True)
@@ -276,12 +220,3 @@ class ShardWriter:
             self.finish()
         else:
             self.discard()
-
-
-def sync(path: Path) -> None:
-    """Wait until the disk has the contents of a file or folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
+from worldmodel.datasets.disk import sync
 from worldmodel.datasets.manifest import MANIFEST, Manifest, Provenance, ShardEntry, sha256_of
+from worldmodel.datasets.schema import EpisodeStream
 from worldmodel.datasets.shard import Shard, StoredEpisode
-from worldmodel.datasets.shard_writer import ShardSize, ShardWriter, sync
+from worldmodel.datasets.shard_writer import ShardSize, ShardWriter
 from worldmodel.datasets.spool import SpooledEpisode, SpoolWriter
-from worldmodel.errors import RecordingError
+from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.interrupts import signals_held
 
 SPOOL = "spool"
@@ -114,7 +117,7 @@ class RecordingStore:
         """Remove from the spool what a kill or a power cut left: unfinished, already sealed or unreadable."""
         for partial in [*self.folder.glob("*.partial"), *(self.folder / SPOOL).glob("*.partial")]:
             partial.unlink()
-        self._waiting: dict[int, ShardSize] = {}
+        self._waiting: dict[int, SpooledEpisode] = {}
         for path in (self.folder / SPOOL).glob("episode-*.bin"):
             try:
                 episode = SpooledEpisode(path)
@@ -123,7 +126,7 @@ class RecordingStore:
             except RecordingError:
                 keep = False
             if keep:
-                self._waiting[episode.index] = ShardSize.of(episode)
+                self._waiting[episode.index] = episode
             else:
                 path.unlink()
 
@@ -136,7 +139,27 @@ class RecordingStore:
     @property
     def waiting(self) -> Mapping[int, ShardSize]:
         """The finished episodes that are in no shard yet."""
-        return self._waiting
+        return {index: ShardSize.of(episode) for index, episode in self._waiting.items()}
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the manifest says by now."""
+        return self._manifest
+
+    def add(self, episode: EpisodeStream, told: Callable[[int], None] = lambda frames: None) -> None:
+        """Write a whole episode in this process.
+
+        Args:
+            told: called with the number of frames of each segment that is written.
+
+        Raises:
+            RecordingError: the disk is full or fails.
+        """
+        with self.episode(episode.index, seed=episode.seed) as writer:
+            for segment in episode.segments():
+                writer.add(segment)
+                told(len(segment))
+            writer.finish(episode.ending)
 
     @contextmanager
     def episode(self, index: int, *, seed: int) -> Iterator[SpoolWriter]:
@@ -151,8 +174,8 @@ class RecordingStore:
 
     def take(self, index: int) -> ShardSize:
         """Take notice of an episode that was finished in the spool, by this process or another; return its size."""
-        self._waiting[index] = ShardSize.of(SpooledEpisode(spool_path(self.folder, index)))
-        return self._waiting[index]
+        self._waiting[index] = SpooledEpisode(spool_path(self.folder, index))
+        return ShardSize.of(self._waiting[index])
 
     def reopen(self) -> None:
         """Move the episodes of a last shard that is not full back to the spool, so that others can join them."""
@@ -160,12 +183,8 @@ class RecordingStore:
             return
         entry = self._manifest.shards[-1]
         with Shard.of(self.folder / entry.file, self._manifest.provenance) as last:
-            episodes = [StoredEpisode(last, row) for row in range(entry.episodes)]
-            for episode in episodes:
-                with self.episode(episode.index, seed=episode.seed) as writer:
-                    for segment in episode.segments():
-                        writer.add(segment)
-                    writer.finish(episode.ending)
+            for row in range(entry.episodes):
+                self.add(StoredEpisode(last, row))
         with disk_errors(self.folder):
             self._manifest = replace(self._manifest, shards=self._manifest.shards[:-1])
             self._write(self._manifest)
@@ -205,6 +224,18 @@ class RecordingStore:
                 (self.folder / SPOOL).rmdir()
         return self._manifest
 
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Finish the recording when the block ends; when an error ends it, finish what there is, and let that go on."""
+        started = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            with suppress(WorldModelError):  # if even that fails (a full disk), the spool keeps it for --resume
+                self.finish(time.perf_counter() - started)
+            raise
+        self.finish(time.perf_counter() - started)
+
     def close(self) -> None:
         """Let others have the folder."""
         try:
@@ -230,7 +261,7 @@ class RecordingStore:
         if self._growing is None:
             path = self.folder / f"shard-{len(self._manifest.shards):05d}.h5"
             self._growing = ShardWriter(path, self._manifest.provenance.compression)
-        self._growing.append(SpooledEpisode(spool_path(self.folder, index)))
+        self._growing.append(self._waiting[index])
         if self._is_full(self._growing.size.frames):
             self._finish_shard()
 

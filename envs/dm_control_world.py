@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
 import numpy as np
 
+from worldmodel.envs.gl import opengl_hidden
 from worldmodel.envs.gymnasium_world import last_xml
 from worldmodel.envs.world import Action, Outcome, World, first_camera
 from worldmodel.envs.xml_world import control_bounds
@@ -83,7 +82,11 @@ class DmControlWorld(World):
 
 
 def import_suite() -> Any:
-    """Import `dm_control.suite`, without the OpenGL that it would load."""
+    """Import `dm_control.suite`, without the OpenGL that it would load.
+
+    It would look for a display first and complain, or take the place of the renderer's own choice. Import
+    dm_control before to draw with it as well.
+    """
     with opengl_hidden():
         return importlib.import_module("dm_control.suite")
 
@@ -91,21 +94,3 @@ def import_suite() -> Any:
 def suite_names() -> list[str]:
     """Return the names of all tasks of the suite."""
     return [f"{PREFIX}{domain}-{task}" for domain, task in import_suite().ALL_TASKS]
-
-
-@contextmanager
-def opengl_hidden() -> Iterator[None]:
-    """Keep dm_control, if it is imported meanwhile, from binding this process to an OpenGL of its choice.
-
-    It would look for a display first and complain, or take the place of the renderer's own choice. Import
-    dm_control before to draw with it as well.
-    """
-    before = os.environ.get("MUJOCO_GL")
-    os.environ["MUJOCO_GL"] = "disable"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MUJOCO_GL"]
-        else:
-            os.environ["MUJOCO_GL"] = before

@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -50,15 +51,22 @@ def import_mujoco() -> None:
     try:
         importlib.import_module("mujoco")
     except Exception:  # whatever its OpenGL binding raises; a missing MuJoCo raises again below
-        asked = os.environ.get("MUJOCO_GL")
-        os.environ["MUJOCO_GL"] = "disable"
-        try:
+        with opengl_hidden():
             importlib.import_module("mujoco")
-        finally:
-            if asked is None:
-                del os.environ["MUJOCO_GL"]
-            else:
-                os.environ["MUJOCO_GL"] = asked
+
+
+@contextmanager
+def opengl_hidden() -> Iterator[None]:
+    """Keep MuJoCo and dm_control, if they are imported meanwhile, from binding this process to an OpenGL."""
+    asked = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disable"
+    try:
+        yield
+    finally:
+        if asked is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = asked
 
 
 def backends() -> tuple[str, ...]:

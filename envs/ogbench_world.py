@@ -10,7 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from worldmodel.envs.dm_control_world import opengl_hidden
+from worldmodel.envs.gl import opengl_hidden
 from worldmodel.envs.gymnasium_world import GymnasiumWorld
 from worldmodel.envs.renderer import Frame
 from worldmodel.envs.world import Action, Outcome

@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -22,12 +21,12 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
+from bench_machine import machine
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -158,10 +157,7 @@ def main(bench: Bench) -> None:
     if "stable-worldmodel" not in best:
         console.print("stable-worldmodel is not installed: scripts/test installs it into .venv/readers.")
     console.print(f"On the disk: {size:.1%} of the raw frames, states and actions included.")
-    versions = (f"{name} {metadata.version(name)}" for name in ("h5py", "hdf5plugin", "lz4", "numpy"))
-    console.print(
-        ", ".join([platform.processor() or platform.machine(), f"Python {platform.python_version()}", *versions])
-    )
+    console.print(machine(1, "h5py", "hdf5plugin", "lz4", "numpy"))
     slower = best.get("stable-worldmodel")
     print(
         json.dumps(

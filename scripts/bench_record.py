@@ -15,20 +15,18 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import shutil
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
+from bench_machine import cores, machine
 from rich.console import Console
 from rich.table import Table
 
@@ -86,10 +84,6 @@ class Rates:
     @property
     def write_share(self) -> float:
         return self.write * 1e-6 * self.recorded / cores()
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def own_render_loop(env: str, seconds: float) -> float:
@@ -215,9 +209,7 @@ def writing(folder: Path) -> float:
     started = time.perf_counter()
     with RecordingStore(again, provenance, resume=False) as store:
         for episode in episodes:
-            with store.episode(episode.index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(episode)
         store.finish(0.0)
     return (time.perf_counter() - started) / sum(map(len, episodes)) * 1e6
 
@@ -255,8 +247,7 @@ def main(bench: Bench) -> None:
             f"{rates.write_share:.1%}",
         )
     console.print(table)
-    packages = ("mujoco", "gymnasium", "dm_control", "ogbench", "h5py", "lz4", "numpy")
-    console.print(", ".join([machine(), f"Python {platform.python_version()}", *map(version, packages)]))
+    console.print(machine(cores(), "mujoco", "gymnasium", "dm_control", "ogbench", "h5py", "lz4", "numpy"))
     print(
         json.dumps(
             {
@@ -266,19 +257,6 @@ def main(bench: Bench) -> None:
             }
         )
     )
-
-
-def version(package: str) -> str:
-    try:
-        return f"{package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError:
-        return f"{package} missing"
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{cores()} cores of {names[0] if names else platform.processor()}"
 
 
 if __name__ == "__main__":

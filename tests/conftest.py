@@ -102,10 +102,7 @@ def by_hand(
     folder = tmp_path / "by-hand"
     with RecordingStore(folder, provenance, resume=False) as store:
         for index in range(len(STEPS)):
-            episode = make_episode(index)
-            with store.episode(index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(make_episode(index))
         store.finish(seconds=1.0)
     return folder
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +31,20 @@ class Imported:
     notes: tuple[str, ...]
 
 
+@dataclass
+class _Count:
+    """Count frames, and tell how many are done of how many."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def __call__(self, frames: int) -> None:
+        self.done += frames
+        if self.progress:
+            self.progress(self.done, self.total)
+
+
 def import_recording(
     sources: Sequence[str],
     out: Path,
@@ -55,7 +67,6 @@ def import_recording(
             use or of another recording; a full disk. What was finished is kept, for `resume`.
         KeyboardInterrupt: Ctrl-C. What was finished is kept, for `resume`.
     """
-    started = time.perf_counter()
     sources = expand(sources)
     if not sources:
         raise WorldModelError("Nothing to import: expected at least one file, folder or id.")
@@ -66,31 +77,22 @@ def import_recording(
         chosen.open_source(sources, config or SourceConfig()) as source,
         RecordingStore(out, source.provenance, resume=resume) as store,
     ):
-        try:
+        with store.filling():
             _copy(source, store, progress)
-        except BaseException:
-            with suppress(WorldModelError):  # if even that fails (a full disk), the spool keeps it for --resume
-                store.finish(time.perf_counter() - started)
-            raise
-        return Imported(store.finish(time.perf_counter() - started), source.notes)
+        return Imported(store.manifest, source.notes)
 
 
 def _copy(source: Source, store: RecordingStore, progress: Progress | None) -> None:
     if store.sealed.episodes + len(store.waiting) < len(source.episodes):
         store.reopen()
-    total, done = source.frames, 0
+    told = _Count(source.frames, progress)
+    finished = {*range(store.sealed.episodes), *store.waiting}
     for episode in source.episodes:
-        if episode.index < store.sealed.episodes or episode.index in store.waiting:
-            done += episode.length
-            continue
-        with store.episode(episode.index, seed=episode.seed) as writer:
-            for segment in episode.segments():
-                writer.add(segment)
-                done += len(segment)
-                if progress:
-                    progress(done, total)
-            writer.finish(episode.ending)
-        store.seal()
+        if episode.index in finished:
+            told.done += episode.length
+        else:
+            store.add(episode, told)
+            store.seal()
 
 
 def export_recording(
@@ -122,17 +124,9 @@ def export_recording(
         if path.exists() or path.is_symlink():
             raise WorldModelError(f"'{path}' {why}. Remove it, or choose another --out.")
     source = Source.of(recording, camera)
-    total, done = source.frames, 0
-
-    def tick(frames: int) -> None:
-        nonlocal done
-        done += frames
-        if progress:
-            progress(done, total)
-
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        chosen.write(source, Target(partial, out.name, lossy), tick)
+        chosen.write(source, Target(partial, out.name, lossy), _Count(source.frames, progress))
         partial.rename(out)
     finally:
         if partial.is_dir():

@@ -11,11 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from worldmodel.datasets.formats.rows import NUMBERS, PIECE_FRAMES, Columns, Reader
-from worldmodel.datasets.formats.source import SourceConfig, fit, reading
-from worldmodel.datasets.schema import Ending, Segment, picture_column
-from worldmodel.datasets.shard_writer import _Disk as Disk
-from worldmodel.datasets.shard_writer import sync
+from worldmodel.datasets.disk import Disk, sync
+from worldmodel.datasets.formats.rows import NUMBERS, Columns, Reader
+from worldmodel.datasets.formats.source import Source, SourceConfig, SourceEpisode, fit, reading
+from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_column
 from worldmodel.errors import RecordingError
 from worldmodel.interrupts import signals_held
 
@@ -92,14 +91,25 @@ def hdf5_input(path: Path, format: str) -> Iterator[Any]:
         yield file
 
 
-def reader_of(columns: Columns, path: Path, format: str, index: int, length: int) -> Callable[[], Iterator[Segment]]:
-    """Return what reads episode `index`, of `length` frames; what goes wrong then names the file."""
+@contextmanager
+def hdf5_source(path: Path, format: str, build: Callable[[Any], Source]) -> Iterator[Source]:
+    """Open an HDF5 file for as long as the source is used that `build` makes of it."""
+    with hdf5_input(path, format) as file:
+        with reading(path, format):
+            source = build(file)
+        yield source
+
+
+def episode_of(
+    columns: Columns, path: Path, format: str, *, index: int, seed: int, ending: Ending, length: int, steps: int
+) -> SourceEpisode:
+    """Return an episode that is read from `columns`; what goes wrong then names the file."""
 
     def read() -> Iterator[Segment]:
         with reading(path, format):
             yield from columns.segments(f"'{path}', episode {index}", length)
 
-    return read
+    return SourceEpisode(index, seed, ending, length, steps, read)
 
 
 def part(dataset: Any, offset: int = 0) -> Reader:
@@ -152,8 +162,8 @@ def foreign_columns(
 
 def in_pieces(read: Reader, count: int) -> Iterator[NDArray[Any]]:
     """Yield all of `count` rows."""
-    for start in range(0, count, PIECE_FRAMES):
-        yield read(start, min(start + PIECE_FRAMES, count))
+    for start in range(0, count, SEGMENT_FRAMES):
+        yield read(start, min(start + SEGMENT_FRAMES, count))
 
 
 def ending_of(*, terminated: bool, truncated: bool) -> Ending:

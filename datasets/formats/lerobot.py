@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.formats.codec import decode
 from worldmodel.datasets.formats.lerobot_export import EXTRA, OWN_FILE, camera_keys
-from worldmodel.datasets.formats.rows import NUMBERS, PIECE_FRAMES, Blocks, finite
+from worldmodel.datasets.formats.rows import NUMBERS, Blocks, finite
 from worldmodel.datasets.formats.source import (
     Source,
     SourceConfig,
@@ -33,7 +33,7 @@ from worldmodel.datasets.formats.source import (
     widened,
 )
 from worldmodel.datasets.manifest import Provenance
-from worldmodel.datasets.schema import Ending, Segment, picture_column
+from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_column
 from worldmodel.errors import RecordingError
 
 NAME = "a LeRobot dataset (v3.0)"
@@ -182,7 +182,7 @@ class _Files:
         path = self.folder / self.data_path.format(**place)
         mine = arrow.field("episode_index") == row["episode_index"]
         scan = arrow.dataset(path, format="parquet").scanner(
-            columns=columns, filter=mine, batch_size=PIECE_FRAMES, use_threads=False
+            columns=columns, filter=mine, batch_size=SEGMENT_FRAMES, use_threads=False
         )
         yield from (batch for batch in scan.to_batches() if batch.num_rows)
 

@@ -19,11 +19,11 @@ from worldmodel.datasets.formats.hdf5 import (
     constant,
     dataset,
     ending_of,
+    episode_of,
     foreign_columns,
-    hdf5_input,
+    hdf5_source,
     in_pieces,
     part,
-    reader_of,
 )
 from worldmodel.datasets.formats.minari_export import EXTRA, INFOS, MAIN, METADATA
 from worldmodel.datasets.formats.rows import NUMBERS, Columns, Reader, picture_keys
@@ -81,9 +81,7 @@ def open_source(source: str, config: SourceConfig) -> Iterator[Source]:
                 f"The Minari dataset '{data}' is stored as '{metadata['data_format']}'; expected 'hdf5'."
             )
         count = int(metadata["total_episodes"])
-    with hdf5_input(data / MAIN, NAME) as file:
-        with reading(data, NAME):
-            opened = _source(file, metadata, count, data, config)
+    with hdf5_source(data / MAIN, NAME, lambda file: _source(file, metadata, count, data, config)) as opened:
         yield opened
 
 
@@ -118,8 +116,8 @@ def _own(group: Any, index: int, provenance: Provenance, data: Path) -> SourceEp
     )
     steps = int(dataset(group, "infos/control_steps")[:].sum())
     ending = Ending(int(group.attrs["ending"]))
-    read = reader_of(columns, data, NAME, index, length)
-    return SourceEpisode(index, int(group.attrs["seed"]), ending, length, steps, read)
+    seed = int(group.attrs["seed"])
+    return episode_of(columns, data, NAME, index=index, seed=seed, ending=ending, length=length, steps=steps)
 
 
 def _foreign(episodes: list[Any], metadata: dict[str, Any], data: Path, config: SourceConfig) -> Source:
@@ -174,8 +172,7 @@ def _foreign(episodes: list[Any], metadata: dict[str, Any], data: Path, config: 
         )
         seed = group.attrs.get("seed")
         seed = max(0, int(seed)) if isinstance(seed, int | np.integer) else 0
-        read = reader_of(columns, data, NAME, index, count + 1)
-        return SourceEpisode(index, seed, ending, count + 1, count, read)
+        return episode_of(columns, data, NAME, index=index, seed=seed, ending=ending, length=count + 1, steps=count)
 
     return Source(provenance, [episode(index, group) for index, group in enumerate(episodes)], notes)
 

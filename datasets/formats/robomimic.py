@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from worldmodel.datasets.formats.hdf5 import (
     STATE,
     Hdf5Output,
     dataset,
+    episode_of,
     foreign_columns,
-    hdf5_input,
+    hdf5_source,
     in_pieces,
     part,
-    reader_of,
 )
 from worldmodel.datasets.formats.rows import NUMBERS, Columns, Reader, numbers_of, pieces
 from worldmodel.datasets.formats.source import (
@@ -39,7 +39,6 @@ from worldmodel.datasets.formats.source import (
     is_picture,
     own_provenance,
     own_text,
-    reading,
 )
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.schema import Ending, EpisodeStream
@@ -111,17 +110,13 @@ def _keys(provenance: Provenance) -> dict[str, str]:
     return {column: f"{camera}_{SUFFIX[group]}" for column, (group, camera) in groups.items()}
 
 
-@contextmanager
-def open_source(path: Path, config: SourceConfig) -> Iterator[Source]:
+def open_source(path: Path, config: SourceConfig) -> AbstractContextManager[Source]:
     """Open the file `path` to import.
 
     Raises:
         RecordingError: it is no such file, is damaged, or has no pictures or actions.
     """
-    with hdf5_input(path, NAME) as file:
-        with reading(path, NAME):
-            source = _source(file, path, config)
-        yield source
+    return hdf5_source(path, NAME, lambda file: _source(file, path, config))
 
 
 def _source(file: Any, path: Path, config: SourceConfig) -> Source:
@@ -165,8 +160,8 @@ def _own(demo: Any, index: int, provenance: Provenance, path: Path) -> SourceEpi
     )
     steps = int(dataset(demo, "control_steps")[:].sum())
     ending = Ending(int(demo.attrs["ending"]))
-    read = reader_of(columns, path, NAME, index, length)
-    return SourceEpisode(index, int(demo.attrs["seed"]), ending, length, steps, read)
+    seed = int(demo.attrs["seed"])
+    return episode_of(columns, path, NAME, index=index, seed=seed, ending=ending, length=length, steps=steps)
 
 
 def _foreign(demos: list[Any], data: Any, path: Path, config: SourceConfig) -> Source:
@@ -202,8 +197,9 @@ def _foreign(demos: list[Any], data: Any, path: Path, config: SourceConfig) -> S
             config=config,
             seconds=seconds,
         )
-        read = reader_of(columns, path, NAME, index, length)
-        return SourceEpisode(index, 0, Ending.LIMIT, length, length - 1, read)
+        return episode_of(
+            columns, path, NAME, index=index, seed=0, ending=Ending.LIMIT, length=length, steps=length - 1
+        )
 
     return Source(provenance, [episode(index, demo) for index, demo in enumerate(demos)], notes)
 

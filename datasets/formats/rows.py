@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Provenance
-from worldmodel.datasets.schema import EpisodeStream, Segment
+from worldmodel.datasets.schema import SEGMENT_FRAMES, EpisodeStream, Segment
 from worldmodel.errors import RecordingError
 
-PIECE_FRAMES = 64
 NUMBERS = ("time", "qpos", "qvel", "act", "extra", "visual")
 
 # Reads rows `start` to `stop` of an episode's column.
@@ -124,8 +123,8 @@ class Columns:
     def segments(self, where: str, length: int) -> Iterator[Segment]:
         """Yield the episode; `where` names it in errors."""
         before = 0
-        for start in range(0, length, PIECE_FRAMES):
-            stop = min(start + PIECE_FRAMES, length)
+        for start in range(0, length, SEGMENT_FRAMES):
+            stop = min(start + SEGMENT_FRAMES, length)
             blocks = Blocks(
                 finite(where, "action", self._into(self.action, start, stop).astype(np.float32), start - 1),
                 finite(where, "reward", self._into(self.step_reward, start, stop).astype(np.float64), start - 1),

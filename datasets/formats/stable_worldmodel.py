@@ -6,8 +6,8 @@ that stable-worldmodel writes itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from worldmodel.datasets.formats.hdf5 import (
     constant,
     dataset,
     ending_of,
+    episode_of,
     foreign_columns,
-    hdf5_input,
+    hdf5_source,
     in_pieces,
     part,
-    reader_of,
 )
 from worldmodel.datasets.formats.rows import NUMBERS, Blocks, Columns, Reader, numbers_of, picture_keys, pieces
 from worldmodel.datasets.formats.source import (
@@ -38,7 +38,6 @@ from worldmodel.datasets.formats.source import (
     is_picture,
     own_provenance,
     own_text,
-    reading,
 )
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.schema import Ending, EpisodeStream, Segment
@@ -97,17 +96,13 @@ def _block_columns(blocks: Blocks) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def open_source(path: Path, config: SourceConfig) -> Iterator[Source]:
+def open_source(path: Path, config: SourceConfig) -> AbstractContextManager[Source]:
     """Open the file `path` to import.
 
     Raises:
         RecordingError: it is no such file, is damaged, or has no pictures or actions.
     """
-    with hdf5_input(path, NAME) as file:
-        with reading(path, NAME):
-            source = _source(file, path, config)
-        yield source
+    return hdf5_source(path, NAME, lambda file: _source(file, path, config))
 
 
 def _source(file: Any, path: Path, config: SourceConfig) -> Source:
@@ -186,5 +181,5 @@ def _episode(
         return int(file[name][offset + length - 1]) if name in file else 0
 
     ending = ending_of(terminated=bool(last("terminated")), truncated=bool(last("truncated")))
-    read = reader_of(columns, path, NAME, index, length)
-    return SourceEpisode(index, max(0, last("seed")), ending, length, steps, read)
+    seed = max(0, last("seed"))
+    return episode_of(columns, path, NAME, index=index, seed=seed, ending=ending, length=length, steps=steps)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.formats.codec import Encoder, frame_rate
-from worldmodel.datasets.formats.rows import PIECE_FRAMES, Blocks
+from worldmodel.datasets.formats.rows import Blocks
 from worldmodel.datasets.formats.source import Source, SourceConfig, SourceEpisode, fit, foreign_provenance
-from worldmodel.datasets.schema import Ending, Segment
+from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment
 from worldmodel.errors import RecordingError, WorldModelError
 
 EXTRA = "video"
@@ -129,7 +129,7 @@ class Clip:
     def _read(self, capture: cv2.VideoCapture, done: int) -> list[NDArray[np.uint8]]:
         """Return the next frames, BGR."""
         frames: list[NDArray[np.uint8]] = []
-        while len(frames) < PIECE_FRAMES:
+        while len(frames) < SEGMENT_FRAMES:
             shown, frame = capture.read()
             if not shown:
                 break

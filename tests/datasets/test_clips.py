@@ -111,9 +111,7 @@ def test_clips_are_of_the_camera_that_was_asked_for(
         for index in range(2):
             episode = make_episode(index)
             pictures = {**episode.pictures, "frames/free": 255 - episode.frames}
-            with store.episode(index, seed=7) as writer:
-                writer.add(replace(episode, pictures=pictures))
-                writer.finish(episode.ending)
+            store.add(replace(episode, pictures=pictures))
         store.finish(1.0)
     with Recording.open(tmp_path / "both") as recording:
         main, top, free = (Clips(recording, np.arange(2), length=3, camera=camera) for camera in (None, "top", ""))

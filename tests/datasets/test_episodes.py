@@ -12,8 +12,7 @@ import pytest
 
 from worldmodel.datasets.episodes import Film, FilmConfig, play_episode
 from worldmodel.datasets.policies import make_policy
-from worldmodel.datasets.schema import Ending, Episode, Segment, whole_episode
-from worldmodel.datasets.shard import SEGMENT_FRAMES
+from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Episode, Segment, whole_episode
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.world import Action, Outcome, State, World

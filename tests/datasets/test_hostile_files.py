@@ -64,14 +64,15 @@ def reader() -> Iterator[Isolated]:
 @pytest.fixture
 def folder(tmp_path: Path, provenance: Provenance, make_episode: Callable[[int], Episode]) -> Path:
     """A recording of three episodes in one shard."""
-    with RecordingStore(tmp_path / "out", provenance, resume=False) as store:
+    return record_three(tmp_path / "out", provenance, make_episode)
+
+
+def record_three(folder: Path, provenance: Provenance, make_episode: Callable[[int], Episode]) -> Path:
+    with RecordingStore(folder, provenance, resume=False) as store:
         for index in range(3):
-            episode = make_episode(index)
-            with store.episode(index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(make_episode(index))
         store.finish(1.0)
-    return tmp_path / "out"
+    return folder
 
 
 def sign(folder: Path) -> None:
@@ -179,14 +180,7 @@ def test_random_damage_is_refused_or_does_no_harm(
     make_episode: Callable[[int], Episode],
     reader: Isolated,
 ) -> None:
-    folder = tmp_path / "out"
-    with RecordingStore(folder, replace(provenance, compression=compression), resume=False) as store:
-        for index in range(3):
-            episode = make_episode(index)
-            with store.episode(index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
-        store.finish(1.0)
+    folder = record_three(tmp_path / "out", replace(provenance, compression=compression), make_episode)
     original = (folder / SHARD).read_bytes()
     work = ReadAll(folder, original, digest(folder), 0, 500)
     outcomes: list[str] = []

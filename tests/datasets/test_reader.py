@@ -96,9 +96,7 @@ def test_every_camera_can_be_read(tmp_path: Path, provenance: Provenance, make_e
     episode = make_episode(0)
     wrist = 255 - episode.frames
     with RecordingStore(tmp_path / "both", both, resume=False) as store:
-        with store.episode(0, seed=7) as writer:
-            writer.add(replace(episode, pictures={**episode.pictures, "frames/robot:wrist": wrist}))
-            writer.finish(episode.ending)
+        store.add(replace(episode, pictures={**episode.pictures, "frames/robot:wrist": wrist}))
         store.finish(1.0)
     with Recording.open(tmp_path / "both") as recording:
         for camera, expected in ((None, episode.frames), ("top", episode.frames), ("robot/wrist", wrist)):
@@ -117,9 +115,7 @@ def test_the_fingerprint_tells_recordings_apart(
         assert recording.fingerprint == copy.fingerprint
     with RecordingStore(tmp_path / "copy", provenance, resume=True) as store:
         store.reopen()
-        with store.episode(EPISODES, seed=7) as writer:
-            writer.add(make_episode(EPISODES))
-            writer.finish(make_episode(EPISODES).ending)
+        store.add(make_episode(EPISODES))
         store.finish(1.0)
     with Recording.open(by_hand) as recording, Recording.open(tmp_path / "copy") as more:
         assert more.episodes == EPISODES + 1

@@ -114,9 +114,7 @@ def test_a_recording_that_lost_its_end_is_continued_to_the_same_bytes(
     assert "truncated" in lost.why
     with RecordingStore(tmp_path / "new", provenance, resume=True) as store:
         for episode in map(make_episode, range(first, 7)):
-            with store.episode(episode.index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(episode)
         store.finish(1.0)
     expected = {name: hash_ for name, hash_ in shard_hashes(by_hand).items() if name != shards[-1].file}
     held = shard_hashes(tmp_path / "new")
@@ -129,10 +127,7 @@ def test_finished_episodes_are_taken_out_of_the_spool(
 ) -> None:
     with RecordingStore(tmp_path / "out", provenance, resume=False) as store:
         for index in (0, 1, 2, 4, 5):
-            episode = make_episode(index)
-            with store.episode(index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(make_episode(index))
             if index == 1:
                 store.seal(everything=True)
     spooled = tmp_path / "out" / "spool" / "episode-00000004.bin"
@@ -151,9 +146,7 @@ def test_an_episode_of_another_shape_is_lost(tmp_path: Path, provenance: Provena
             episode = make_episode(index)
             if index == 1:
                 episode = replace(episode, qpos=np.zeros((len(episode), 9)))
-            with store.episode(index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(episode)
     repaired = repair(tmp_path / "out", tmp_path / "new")
     assert repaired.kept == (0, 2)
     assert "qpos" in repaired.lost[0].why

@@ -80,9 +80,7 @@ def record(folder: Path, provenance: Provenance, make: MakeEpisode, episodes: in
             owner.reopen()
             missing = set(range(owner.sealed.episodes, episodes)) - set(owner.waiting)
             for index in sorted(missing):
-                with owner.episode(index, seed=7) as writer:
-                    writer.add(make(index))
-                    writer.finish(make(index).ending)
+                owner.add(make(index))
                 played.append(index)
                 owner.seal()
         owner.finish(1.0)

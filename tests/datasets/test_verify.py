@@ -32,9 +32,7 @@ def provenance(provenance: Provenance) -> Provenance:
 def write(folder: Path, provenance: Provenance, *episodes: Episode, finish: bool = True) -> Path:
     with RecordingStore(folder, provenance, resume=False) as store:
         for episode in episodes:
-            with store.episode(episode.index, seed=episode.seed) as writer:
-                writer.add(episode)
-                writer.finish(episode.ending)
+            store.add(episode)
         if finish:
             store.finish(seconds=1.0)
     return folder

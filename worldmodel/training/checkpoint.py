@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldmodel.config import from_json, to_json
-from worldmodel.datasets.shard_writer import sync
+from worldmodel.datasets.disk import sync
 from worldmodel.errors import CheckpointError
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel, WorldModelConfig

@@ -84,9 +84,7 @@ def record(tmp_path: Path, provenance: Provenance) -> Record:
         with RecordingStore(folder, told, resume=False) as store:
             for index, count in enumerate(steps):
                 episode = make_episode(index, count, told)
-                with store.episode(index, seed=episode.seed) as writer:
-                    writer.add(episode)
-                    writer.finish(episode.ending)
+                store.add(episode)
             store.finish(seconds=1.0)
         return Recording.open(folder)
 
