@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
 
 N, D = 1000, 6
 
 
 def statistic(latents: torch.Tensor, seed: int = 0, slices: int = 128) -> float:
-    return SIGReg(SIGRegConfig(slices=slices))(latents, torch.Generator().manual_seed(seed)).item()
+    return SIGReg(SIGRegConfig(slices=slices))(latents, Draws(torch.Generator().manual_seed(seed))).item()
 
 
 @pytest.mark.parametrize("constant", [0.0, 1.0, 2.5])
@@ -53,11 +54,11 @@ def test_other_distributions_give_more() -> None:
 def test_the_gradient_is_finite_and_spreads_collapsed_latents() -> None:
     latents = (1e-3 * torch.randn(1, 64, D, generator=torch.Generator().manual_seed(3))).requires_grad_()
     sigreg = SIGReg(SIGRegConfig(slices=64))
-    before = sigreg(latents, torch.Generator().manual_seed(0))
+    before = sigreg(latents, Draws(torch.Generator().manual_seed(0)))
     (gradient,) = torch.autograd.grad(before, latents)
     assert torch.isfinite(gradient).all()
     assert (gradient * latents).sum() < 0  # growing lowers it
-    (zero,) = torch.autograd.grad(sigreg(latents * 0, torch.Generator().manual_seed(0)), latents)
+    (zero,) = torch.autograd.grad(sigreg(latents * 0, Draws(torch.Generator().manual_seed(0))), latents)
     assert torch.isfinite(zero).all()
 
 

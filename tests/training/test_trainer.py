@@ -234,7 +234,7 @@ def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConf
     trainer(config).train()
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(5, 181, 5))
-    for first, tags in ((0, ("sigreg", "inverse")), (12, ("forecast",)), (24, ("decoder",))):
+    for first, tags in ((0, ("anti_collapse", "inverse")), (12, ("forecast",)), (24, ("decoder",))):
         for tag in tags:
             values = [line[f"train/{tag}"] for line in lines[first : first + 12]]
             assert sum(values[-3:]) < sum(values[:3]), tag

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
 from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.draws import Draws
+from worldmodel.objectives.objective import ClipTensors, Objective, Part
 from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
+from worldmodel.objectives.teacher import TeacherConfig, follow
+from worldmodel.objectives.variance import VarianceConfig, variance_covariance
+
+AntiCollapse = Literal["sigreg", "variance", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -18,21 +26,35 @@ class MaskedFutureConfig:
 
     Attributes:
         visible: C, the most frames that are visible; each clip shows 1 to C of them.
-        action_dropout: share of clips that are forecast without their actions.
-        sigreg_weight: weight of SIGReg, whose statistic grows with the batch.
+        action_dropout: share of clips that are forecast without their actions: 1 learns from video alone.
+        anti_collapse: "sigreg" makes the latents' distribution a standard normal; "variance" holds variances up and
+            covariances down, as VICReg does; "teacher" takes the targets from a slowly following copy of the
+            encoder, without gradient.
+        anti_collapse_weight: weight of the first two. SIGReg's statistic grows with the batch: hold weight times
+            batch.
         inverse_weight: weight of inverse dynamics: which action led from frame to frame. It keeps in the
             latents what the actions move, though it be small.
+        straight_weight: weight of temporal straightening: 1 - cosine between one step of the latent and the next.
     """
 
     visible: int = 3
     action_dropout: float = 0.1
-    sigreg_weight: float = 0.5
+    anti_collapse: AntiCollapse = "sigreg"
+    anti_collapse_weight: float = 0.5
     inverse_weight: float = 1.0
+    straight_weight: float = 0.0
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
+    variance: VarianceConfig = field(default_factory=VarianceConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
 
     def __post_init__(self) -> None:
         if self.visible < 1:
             raise WorldModelError(f"visible is {self.visible}; expected at least 1.")
+        if not 0 <= self.action_dropout <= 1:
+            raise WorldModelError(f"action_dropout is {self.action_dropout}; expected a share between 0 and 1.")
+        for name in ("anti_collapse_weight", "inverse_weight", "straight_weight"):
+            if getattr(self, name) < 0:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -41,56 +63,89 @@ class MaskedFutureLogs:
 
     Attributes:
         forecast: mean squared error of the masked latents, per dimension.
-        sigreg: the statistic, before its weight.
+        anti_collapse: before its weight; 0 with a teacher.
         inverse: mean squared error of the actions, in [-1, 1].
+        straight: cosine between one step of the latent and the next, mean.
         latent_std: standard deviation of the latents over the batch, mean over dimensions.
     """
 
     forecast: Tensor
-    sigreg: Tensor
+    anti_collapse: Tensor
     inverse: Tensor
+    straight: Tensor
     latent_std: Tensor
 
 
-class MaskedFuture:
+class MaskedFuture(Objective):
     """Forecast masked latents; the targets are the encoder's own latents of the masked frames.
 
     Shapes: B clips, L frames, K control steps in a block, A actuators, D latent.
+
+    Source: LeWorldModel (Maes et al., 2026) and V-JEPA 2-AC (Assran et al., 2025). Differs: a random beginning is
+    visible and the whole rest is forecast in one pass, from mask tokens, and the actions may be missing.
     """
 
-    def __init__(self, config: MaskedFutureConfig) -> None:
+    trains: ClassVar[frozenset[Part]] = frozenset({"encoder", "predictor", "inverse"})
+    least_frames = 3  # inverse dynamics looks at three
+
+    def __init__(self, config: MaskedFutureConfig, *, model: WorldModel) -> None:
+        super().__init__()
         self.config = config
         self._sigreg = SIGReg(config.sigreg)
+        self.teacher = deepcopy(model.encoder).requires_grad_(False) if config.anti_collapse == "teacher" else None
 
-    def __call__(
-        self, model: WorldModel, frames: Tensor, actions: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, MaskedFutureLogs]:
-        """Return the loss of a batch and what to log.
-
-        Args:
-            frames: `[B, L, H, W, 3]` uint8.
-            actions: `[B, L - 1, K, A]`.
-            generator: draws the masks and SIGReg's directions.
-        """
-        latents = model.encode(frames)
-        forecast = forecast_error(model, latents, actions, self.config, generator)
-        sigreg = self._sigreg(latents.transpose(0, 1), generator)
-        known = model.flatten_actions(actions)[:, 1:]
-        inverse = (model.inverse(latents).float() - known).square().mean()
-        loss = forecast + self.config.sigreg_weight * sigreg + self.config.inverse_weight * inverse
+    def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, MaskedFutureLogs]:
+        config = self.config
+        latents = model.encode(clips.frames)
+        targets = self._targets(clips.frames, latents)
+        forecast = forecast_error(model, latents, targets, clips.actions, config, draws)
+        anti_collapse = self._anti_collapse(latents, draws)
+        inverse = inverse_error(model, latents, clips.actions)
+        straight = straightness(latents)
+        loss = (
+            forecast
+            + config.anti_collapse_weight * anti_collapse
+            + config.inverse_weight * inverse
+            + config.straight_weight * (1 - straight)
+        )
         std = latents.detach().flatten(0, 1).std(0).mean()
-        return loss, MaskedFutureLogs(forecast.detach(), sigreg.detach(), inverse.detach(), std)
+        return loss, MaskedFutureLogs(
+            forecast.detach(), anti_collapse.detach(), inverse.detach(), straight.detach(), std
+        )
+
+    @torch.no_grad()
+    def after_step(self, model: WorldModel, progress: float) -> None:
+        if self.teacher is not None:
+            follow(self.teacher, model.encoder, self.config.teacher, progress)
+
+    def _targets(self, frames: Tensor, latents: Tensor) -> Tensor:
+        if self.teacher is None:
+            return latents
+        with torch.no_grad():
+            targets: Tensor = self.teacher(frames.flatten(0, 1)).view_as(latents)
+        return targets
+
+    def _anti_collapse(self, latents: Tensor, draws: Draws) -> Tensor:
+        """Return what is high where latents collapse; every time step is a set of its own."""
+        if self.config.anti_collapse == "sigreg":
+            return self._sigreg(latents.transpose(0, 1), draws)
+        if self.config.anti_collapse == "variance":
+            return torch.stack([variance_covariance(z, self.config.variance) for z in latents.unbind(1)]).mean()
+        return latents.new_zeros(())
 
 
 def forecast_error(
-    model: WorldModel, latents: Tensor, actions: Tensor, config: MaskedFutureConfig, generator: torch.Generator
+    model: WorldModel, latents: Tensor, targets: Tensor, actions: Tensor, config: MaskedFutureConfig, draws: Draws
 ) -> Tensor:
     """Hide the end of each clip and return the mean squared error of its forecast, a scalar.
 
+    Every clip counts the same, however many of its frames are masked.
+
     Args:
-        latents: `[B, L, D]` of all frames, hidden ones too: they are the targets.
+        latents: `[B, L, D]` of all frames; the masked ones are not looked at.
+        targets: `[B, L, D]`, what should be forecast.
         actions: `[B, L - 1, K, A]`.
-        generator: draws how many frames each clip shows, and which clips lose their actions.
+        draws: how many frames each clip shows, and which clips lose their actions.
     """
     b, length = latents.shape[:2]
     if config.visible >= length:
@@ -98,10 +153,33 @@ def forecast_error(
             f"visible is {config.visible}, but clips have {length} frames: at least one must be masked. "
             "Use longer clips or a smaller objective.visible."
         )
-    device = latents.device
-    count = torch.randint(1, config.visible + 1, (b, 1), generator=generator, device=device)
-    visible = torch.arange(length, device=device) < count
-    acted = torch.rand(b, generator=generator, device=device) >= config.action_dropout
+    count = draws.integers(1, config.visible + 1, b, 1)
+    visible = torch.arange(length, device=latents.device) < count
+    acted = draws.uniform(b) >= config.action_dropout
     forecast = model.predictor(latents, visible, model.flatten_actions(actions), acted).float()
-    error: Tensor = (forecast - latents).square().mean(-1)[~visible].mean()
+    error = (forecast - targets).square().mean(-1).masked_fill(visible, 0)
+    mean: Tensor = (error.sum(1) / (length - count[:, 0])).mean()
+    return mean
+
+
+def inverse_error(model: WorldModel, latents: Tensor, actions: Tensor) -> Tensor:
+    """Return the mean squared error with which the blocks 1 to L - 2 are told from the latents; 0 without actions.
+
+    Args:
+        latents: `[B, L, D]`.
+        actions: `[B, L - 1, K, A]`.
+    """
+    known = model.flatten_actions(actions)[:, 1:]
+    if not known.shape[-1]:  # a video: nobody knows what was done
+        return latents.new_zeros(())
+    error: Tensor = (model.inverse(latents).float() - known).square().mean()
     return error
+
+
+def straightness(latents: Tensor) -> Tensor:
+    """Return the mean cosine between one step of `latents [B, L, D]` and the next: 1 on a straight line.
+
+    Source: Hénaff et al., Perceptual straightening of natural videos, 2019.
+    """
+    steps = latents.diff(dim=1)
+    return torch.cosine_similarity(steps[:, 1:], steps[:, :-1], dim=-1).mean()

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldmodel.objectives.draws import Draws
+from worldmodel.objectives.joint import joint
+
 
 @dataclass(frozen=True)
 class SIGRegConfig:
@@ -38,24 +41,21 @@ class SIGReg:
     def __init__(self, config: SIGRegConfig) -> None:
         self.config = config
 
-    def __call__(self, latents: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, latents: Tensor, draws: Draws) -> Tensor:
         """Return the mean statistic over sets and directions, a scalar.
 
         Args:
             latents: `[T, N, D]`; each set is tested for itself.
-            generator: draws the directions, on the device of the latents.
+            draws: the directions.
         """
         config = self.config
-        directions = torch.randn(
-            latents.shape[-1], config.slices, generator=generator, device=latents.device, dtype=torch.float32
-        )
-        directions = directions / directions.norm(dim=0)
+        latents = joint(latents.float(), dim=1)
         t = torch.linspace(0, config.span, config.knots, device=latents.device)
         step = config.span / (config.knots - 1)
         weight = torch.full_like(t, 2 * step)  # the integrand is even: twice the half line
         weight[[0, -1]] = step
         normal = torch.exp(-0.5 * t**2)
-        phase = (latents.float() @ directions)[..., None] * t  # [T, N, slices, knots]
+        phase = (latents @ draws.directions(latents.shape[-1], config.slices))[..., None] * t  # [T, N, slices, knots]
         gap = (phase.cos().mean(1) - normal) ** 2 + phase.sin().mean(1) ** 2
         statistic: Tensor = latents.shape[1] * (gap @ (weight * normal)).mean()
         return statistic

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,9 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.models.whitening import whiten
 from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.masked_future import MaskedFuture, forecast_error
+from worldmodel.objectives.objective import ClipTensors, logged
 from worldmodel.training.device import Compute
 from worldmodel.training.optimiser import OptimiserConfig
 
@@ -117,8 +119,8 @@ class SeeStage(Stage):
     def losses(self, model: WorldModel, first: int) -> Iterator[Callable[[torch.Generator], Step]]:
         def step(batch: ClipBatch, generator: torch.Generator) -> Step:
             frames, actions = (torch.from_numpy(x).to(self._compute.device) for x in (batch.frames, batch.actions))
-            loss, logs = self._objective(model, frames, actions, generator)
-            return Step(loss, {entry.name: getattr(logs, entry.name) for entry in fields(logs)})
+            loss, logs = self._objective(model, ClipTensors(frames, actions), Draws(generator))
+            return Step(loss, logged(logs))
 
         for batch in self._clips.batches(self.config.batch, seed=self._seed, first=first):
             yield partial(step, batch)
@@ -168,7 +170,8 @@ class ForecastStage(Stage):
         def step(generator: torch.Generator) -> Step:
             chosen = torch.randint(len(starts), (config.batch, 1), generator=generator, device=device)
             rows = starts[chosen] + offsets
-            loss = forecast_error(model, latents[rows], blocks[rows[:, :-1]], self._objective.config, generator)
+            seen, actions = latents[rows], blocks[rows[:, :-1]]
+            loss = forecast_error(model, seen, seen, actions, self._objective.config, Draws(generator))
             return Step(loss, {"forecast": loss.detach()})
 
         while True:

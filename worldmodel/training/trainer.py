@@ -113,7 +113,7 @@ class Trainer:
         training, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
-        objective = MaskedFuture(config.objective)
+        objective = MaskedFuture(config.objective, model=self.model)
         clips = Clips(recording, training, length=config.see.length)
         self._stages: list[Stage] = [
             SeeStage(config.see, objective, clips, compute, config.seed, config.whiten_floor),

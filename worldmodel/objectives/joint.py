@@ -1,0 +1,42 @@
+"""The batch that several processes share, seen as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def ranks() -> int:
+    """Return how many processes share the batch."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def joint(rows: Tensor, dim: int = 0) -> Tensor:
+    """Return the rows of all processes along `dim`, in order of their ranks; without others, `rows` itself.
+
+    Gradients flow back to the process that a row came from, summed over those that used it. Where gradients
+    of parameters are then averaged over processes, as DistributedDataParallel does, a loss that every process
+    computes on all rows, or on its own share of them, has the gradient that one process would have found.
+    """
+    if ranks() == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows.movedim(dim, 0).contiguous())  # type: ignore[no-untyped-call]
+    return gathered.movedim(0, dim)
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenate along the first dimension; backward, sum what all processes found and return our part."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(ranks())]
+        distributed.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return gradient.chunk(ranks())[distributed.get_rank()]

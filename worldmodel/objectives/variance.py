@@ -1,0 +1,38 @@
+"""VICReg's two terms against collapse: variance held up, covariance held down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldmodel.objectives.joint import joint
+
+
+@dataclass(frozen=True)
+class VarianceConfig:
+    """The two terms' weights, as in VICReg.
+
+    Attributes:
+        variance: of dimensions that vary less than 1.
+        covariance: between dimensions.
+    """
+
+    variance: float = 25.0
+    covariance: float = 1.0
+
+
+def variance_covariance(latents: Tensor, config: VarianceConfig) -> Tensor:
+    """Return the weighted sum of both terms for `latents [N, D]`, a scalar.
+
+    The variance term is the mean over dimensions of relu(1 - sqrt(variance + 1e-4)), the covariance term the
+    sum of squares off the covariance's diagonal, by D.
+
+    Source: Bardes et al., VICReg, 2022, equations 1 to 4.
+    """
+    latents = joint(latents.float())
+    variance = torch.relu(1 - (latents.var(0) + 1e-4).sqrt()).mean()
+    covariance = torch.cov(latents.T)
+    off = covariance.square().sum() - covariance.diagonal().square().sum()
+    return config.variance * variance + config.covariance * off / latents.shape[1]
