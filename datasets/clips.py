@@ -124,19 +124,21 @@ class Clips:
                 out[:] = self._recording.read_actions(start, start + steps)
         return actions
 
-    def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[ClipBatch]:
+    def batches(self, size: int, *, seed: int, first: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[ClipBatch]:
         """Yield random batches without end, the next one read while the last one is used.
 
         Batch number n depends on `seed` and n alone, so a run that is resumed at batch n sees what it
-        would have seen.
+        would have seen. Where several processes share a batch, each gets its part of the rows.
 
         Args:
             size: clips in a batch, drawn with replacement.
             first: number of the first batch.
+            rank, ranks: which of how many processes this is; `ranks` divides `size`.
         """
+        own = slice(rank * size // ranks, (rank + 1) * size // ranks)
 
         def draw(number: int) -> ClipBatch:
-            return self.take(np.random.default_rng([seed, number]).integers(len(self), size=size))
+            return self.take(np.random.default_rng([seed, number]).integers(len(self), size=size)[own])
 
         with ThreadPoolExecutor(1, thread_name_prefix="clips") as ahead:
             number = first

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +11,7 @@ from worldmodel.datasets.amount import Amount, Quota
 from worldmodel.datasets.manifest import Manifest, Provenance
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.datasets.workers import Job, Workers
+from worldmodel.interrupts import sigterm_interrupts
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def produce(
             an error that a user can mend. What was finished is kept.
         KeyboardInterrupt: Ctrl-C or SIGTERM. What was finished is kept.
     """
-    with _sigterm_as_interrupt(), RecordingStore(out, provenance, resume=resume) as store:
+    with sigterm_interrupts(), RecordingStore(out, provenance, resume=resume) as store:
         with store.filling():
             _work(job, amount, store, crew, progress)
         return store.manifest
@@ -104,21 +101,3 @@ def _work(job: Job, amount: Amount, store: RecordingStore, crew: Crew, progress:
             store.seal()
             if total.episodes >= quota.episodes:
                 return
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt upon SIGTERM, unless the program has a way of its own to take it."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -24,10 +24,11 @@ from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.objectives.sigreg import SIGRegConfig
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 from worldmodel.training.optimiser import OptimiserConfig
-from worldmodel.training.stages import StageConfig
-from worldmodel.training.trainer import TrainConfig, Trainer
+from worldmodel.training.stage import StageConfig
+from worldmodel.training.trainer import Trainer
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # counts only before the first video of a process is opened
 torch.set_num_threads(1)  # the models here are tiny: a second thread only gets in the way of other processes

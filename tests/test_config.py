@@ -15,8 +15,8 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
-from worldmodel.training.stages import StageConfig
-from worldmodel.training.trainer import TrainConfig
+from worldmodel.training.config import TrainConfig
+from worldmodel.training.stage import StageConfig
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from worldmodel.models.world_model import WorldModel, WorldModelConfig
     from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
     from worldmodel.training.checkpoint import load_model
+    from worldmodel.training.config import TrainConfig
     from worldmodel.training.device import choose_compute
-    from worldmodel.training.trainer import TrainConfig, Trainer
+from worldmodel.training.trainer import Trainer
 
 _HOMES = {
     "Clips": "datasets.clips",
@@ -33,7 +34,7 @@ _HOMES = {
     "PlanningPolicy": "planning.policy",
     "RecordConfig": "datasets.recorder",
     "Recording": "datasets.reader",
-    "TrainConfig": "training.trainer",
+    "TrainConfig": "training.config",
     "Trainer": "training.trainer",
     "WorldModel": "models.world_model",
     "WorldModelConfig": "models.world_model",

@@ -13,8 +13,35 @@ T = TypeVar("T")
 
 
 def to_json(config: Any) -> str:
-    """Return a frozen dataclass, with those inside it, as JSON text."""
-    return json.dumps(dataclasses.asdict(config), indent=1, default=str) + "\n"
+    """Return a frozen dataclass, with those inside it, as JSON text.
+
+    Where a field may hold one of several dataclasses, `kind` tells which.
+    """
+    return json.dumps(_plain(config, type(config)), indent=1, default=str) + "\n"
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """Return a value, which a field declared as `hint` holds, as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = typing.get_type_hints(type(value))
+        fields = {
+            field.name: _plain(getattr(value, field.name), hints[field.name]) for field in dataclasses.fields(value)
+        }
+        return {"kind": type(value).__name__, **fields} if len(_dataclasses(hint)) > 1 else fields
+    if isinstance(value, tuple):
+        arguments = typing.get_args(hint)
+        return [_plain(item, arguments[0] if arguments else Any) for item in value]
+    if isinstance(value, dict):
+        arguments = typing.get_args(hint)
+        return {key: _plain(item, arguments[1] if arguments else Any) for key, item in value.items()}
+    return value
+
+
+def _dataclasses(hint: Any) -> list[type]:
+    """Return the dataclasses that a union allows."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return []
+    return [kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind) and isinstance(kind, type)]
 
 
 def from_json(kind: type[T], text: str) -> T:
@@ -44,6 +71,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return tuple(_read(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is typing.Literal and value in arguments:
         return value
+    if len(_dataclasses(kind)) > 1 and isinstance(value, dict):
+        return _read_kind(_dataclasses(kind), value, where)
     if origin in (typing.Union, types.UnionType):
         return _read_union(arguments, value, where)
     if kind is types.NoneType and value is None:
@@ -55,6 +84,15 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind in (int, float, str, bool) and type(value) is kind:
         return value
     raise ValueError(f"{where} is {value!r}; expected {kind}")
+
+
+def _read_kind(kinds: list[type], value: dict[str, Any], where: str) -> Any:
+    by_name = {kind.__name__: kind for kind in kinds}
+    name = value.get("kind")
+    if name not in by_name:
+        raise ValueError(f"{where}.kind is {name!r}; expected one of {', '.join(by_name)}")
+    rest = {key: item for key, item in value.items() if key != "kind"}
+    return _read_dataclass(by_name[name], rest, where)
 
 
 def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -21,8 +21,8 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
-from worldmodel.training.trainer import TrainConfig
 
 ENV, AHEAD = "worldmodel/Reacher-v0", 6
 HELD_OUT = np.array([1, 4])

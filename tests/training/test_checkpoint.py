@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,18 +17,18 @@ from worldmodel.training.checkpoint import (
     Position,
     has_checkpoint,
     load_model,
-    load_tensors,
+    load_training,
     newest,
     read_card,
     save_checkpoint,
 )
 
-POSITION = Position("see", 3, 1.5)
+POSITION = Position("see", 3, 0.25, 3, 1.0, 1.5)
 
 
 @pytest.fixture
 def run(tiny_model: WorldModel, tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "run", 3, tiny_model, {"a/step": torch.tensor(3.0)}, POSITION)
+    save_checkpoint(tmp_path / "run", tiny_model, {"a/step": torch.tensor(3.0)}, replace(POSITION, total=3))
     return tmp_path / "run"
 
 
@@ -41,7 +42,7 @@ def test_there_and_back(tiny_model: WorldModel, run: Path) -> None:
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, expected[name]), name
     assert read_card(newest(run)).position == POSITION
-    assert load_tensors(newest(run) / "optimiser.safetensors") == {"a/step": torch.tensor(3.0)}
+    assert load_training(newest(run)) == {"a/step": torch.tensor(3.0)}
 
 
 def test_no_pickle(run: Path) -> None:
@@ -51,7 +52,7 @@ def test_no_pickle(run: Path) -> None:
 
 def test_the_last_two_are_kept(tiny_model: WorldModel, run: Path) -> None:
     for number in (5, 9, 100):
-        save_checkpoint(run, number, tiny_model, {}, POSITION)
+        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=number))
     assert sorted(int(path.name) for path in (run / "checkpoints").iterdir()) == [9, 100]
     assert int(newest(run).name) == 100
 
@@ -65,7 +66,7 @@ def test_only_whole_checkpoints_count(tiny_model: WorldModel, run: Path, monkeyp
 
     monkeypatch.setattr("worldmodel.training.checkpoint.save_file", full)
     with pytest.raises(CheckpointError, match="No space"):
-        save_checkpoint(run, 7, tiny_model, {}, POSITION)
+        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7))
     assert int(newest(run).name) == 3
     load_model(run)
 

@@ -10,11 +10,16 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.training.optimiser import Optimiser, OptimiserConfig
 
 
-def make(steps: int = 100, **values: float) -> tuple[nn.Linear, Optimiser]:
+def make(**values: float) -> tuple[nn.Linear, Optimiser]:
     torch.manual_seed(0)
     layer = nn.Linear(3, 2)
     config = OptimiserConfig(**{"learning_rate": 0.1, "warmup": 10, **values})  # type: ignore[arg-type]
-    return layer, Optimiser(config, layer.named_parameters(), steps)
+    return layer, Optimiser(config, layer.named_parameters())
+
+
+def follow(optimiser: Optimiser, loss: torch.Tensor, step: int) -> torch.Tensor:
+    loss.backward()
+    return optimiser.step(step, step / 100)
 
 
 def loss_of(layer: nn.Linear) -> torch.Tensor:
@@ -23,21 +28,21 @@ def loss_of(layer: nn.Linear) -> torch.Tensor:
 
 def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
     _, optimiser = make(warmup=10)
-    assert optimiser.learning_rate(0) == pytest.approx(0.01)
-    assert optimiser.learning_rate(4) == pytest.approx(0.05, rel=0.01)
-    assert optimiser.learning_rate(50) == pytest.approx(0.05)
-    assert optimiser.learning_rate(75) == pytest.approx(0.1 * 0.5 * (1 - 0.5**0.5))
-    assert optimiser.learning_rate(100) == pytest.approx(0, abs=1e-12)
-    rates = [optimiser.learning_rate(step) for step in range(100)]
+    assert optimiser.learning_rate(0, 0 / 100) == pytest.approx(0.01)
+    assert optimiser.learning_rate(4, 4 / 100) == pytest.approx(0.05, rel=0.01)
+    assert optimiser.learning_rate(50, 50 / 100) == pytest.approx(0.05)
+    assert optimiser.learning_rate(75, 75 / 100) == pytest.approx(0.1 * 0.5 * (1 - 0.5**0.5))
+    assert optimiser.learning_rate(100, 100 / 100) == pytest.approx(0, abs=1e-12)
+    rates = [optimiser.learning_rate(step, step / 100) for step in range(100)]
     assert max(rates) <= 0.1
     assert rates.index(max(rates)) == 9
-    assert make(warmup=0)[1].learning_rate(0) == pytest.approx(0.1)
+    assert make(warmup=0)[1].learning_rate(0, 0.0) == pytest.approx(0.1)
 
 
 def test_it_finds_a_minimum() -> None:
     layer, optimiser = make(weight_decay=0.0)
     for step in range(100):
-        norm = optimiser.step(loss_of(layer), step)
+        norm = follow(optimiser, loss_of(layer), step)
     assert loss_of(layer).item() < 1e-3
     assert norm >= 0
 
@@ -45,7 +50,7 @@ def test_it_finds_a_minimum() -> None:
 def test_only_matrices_decay() -> None:
     layer, optimiser = make(weight_decay=1.0, warmup=0)
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    optimiser.step(0 * loss_of(layer), 0)
+    follow(optimiser, 0 * loss_of(layer), 0)
     torch.testing.assert_close(layer.weight.detach(), weight * 0.9)
     assert torch.equal(layer.bias, bias)
 
@@ -53,13 +58,13 @@ def test_only_matrices_decay() -> None:
 def test_the_state_goes_there_and_back() -> None:
     layer, optimiser = make()
     for step in range(5):
-        optimiser.step(loss_of(layer), step)
+        follow(optimiser, loss_of(layer), step)
     other, resumed = make()
     other.load_state_dict(layer.state_dict())
     resumed.load({name: value.clone() for name, value in optimiser.state().items()})
     for step in range(5, 10):
-        optimiser.step(loss_of(layer), step)
-        resumed.step(loss_of(other), step)
+        follow(optimiser, loss_of(layer), step)
+        follow(resumed, loss_of(other), step)
     assert torch.equal(layer.weight, other.weight)
     assert torch.equal(layer.bias, other.bias)
 
@@ -67,7 +72,7 @@ def test_the_state_goes_there_and_back() -> None:
 @pytest.mark.parametrize("name", ["weight/exp_avg", "bias/exp_avg_sq", "weight/step"])
 def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
     layer, optimiser = make()
-    optimiser.step(loss_of(layer), 0)
+    follow(optimiser, loss_of(layer), 0)
     state = optimiser.state()
     with pytest.raises(CheckpointError, match=name):
         make()[1].load({key: value for key, value in state.items() if key != name})
@@ -76,13 +81,11 @@ def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
-@pytest.mark.parametrize("gradient_too", [False, True])
-def test_what_is_not_finite_is_refused(poison: float, gradient_too: bool) -> None:
+def test_a_gradient_that_is_not_finite_is_refused(poison: float) -> None:
     layer, optimiser = make()
     before = layer.weight.detach().clone()
-    loss = loss_of(layer) * poison if gradient_too else loss_of(layer) + poison
     with pytest.raises(WorldModelError, match="step 7"):
-        optimiser.step(loss, 7)
+        follow(optimiser, loss_of(layer) * poison, 7)
     assert torch.equal(layer.weight, before)
 
 
@@ -90,14 +93,14 @@ def test_the_state_of_filters_that_lie_channels_last_comes_back_too() -> None:
     def make_filters() -> tuple[nn.Module, Optimiser]:
         torch.manual_seed(0)
         filters = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-        return filters, Optimiser(OptimiserConfig(), filters.named_parameters(), 10)
+        return filters, Optimiser(OptimiserConfig(), filters.named_parameters())
 
     frames = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     (one, optimiser), (other, resumed) = make_filters(), make_filters()
-    optimiser.step(one(frames).square().mean(), 0)
+    follow(optimiser, one(frames).square().mean(), 0)
     other.load_state_dict(one.state_dict())
     resumed.load({name: value.clone().contiguous() for name, value in optimiser.state().items()})
-    optimiser.step(one(frames).square().mean(), 1)
-    resumed.step(other(frames).square().mean(), 1)
+    follow(optimiser, one(frames).square().mean(), 1)
+    follow(resumed, other(frames).square().mean(), 1)
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name

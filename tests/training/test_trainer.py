@@ -19,10 +19,11 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.training.checkpoint import load_model, newest, read_card
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute, choose_compute
 from worldmodel.training.log import RunLog
-from worldmodel.training.stages import StageConfig
-from worldmodel.training.trainer import TrainConfig, Trainer
+from worldmodel.training.stage import StageConfig
+from worldmodel.training.trainer import Trainer
 
 Train = Callable[..., Trainer]
 
@@ -37,7 +38,7 @@ def recording(reacher: Path) -> Iterator[Recording]:
 def trainer(tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path) -> Train:
     """Make a trainer of `tmp_path / "run"`."""
 
-    def make(config: TrainConfig = tiny_train_config, *, resume: bool = False) -> Trainer:
+    def make(config: TrainConfig = tiny_train_config, *, resume: bool = True) -> Trainer:
         return Trainer(config, recording=recording, run=tmp_path / "run", compute=cpu, resume=resume)
 
     return make
@@ -82,7 +83,7 @@ def test_stopped_by_ctrl_c_and_resumed(trained: Path, trainer: Train, tmp_path: 
     position = read_card(newest(tmp_path / "run")).position
     assert (position.stage, position.step) == (stage, step)
     seen = []
-    resumed = trainer(resume=True)
+    resumed = trainer()
     resumed.train(lambda name, done, steps, values: seen.append((name, done)))
     assert (stage, step) not in seen
     assert resumed.seconds > position.seconds or (stage, step) == ("draw", 4)
@@ -93,7 +94,7 @@ def test_stopped_by_ctrl_c_and_resumed(trained: Path, trainer: Train, tmp_path: 
 def test_stopped_by_an_error_and_resumed(trained: Path, trainer: Train, tmp_path: Path, stage: str, step: int) -> None:
     with pytest.raises(ZeroDivisionError):
         trainer().train(stop_at(stage, step, ZeroDivisionError))
-    trainer(resume=True).train()
+    trainer().train()
     assert_same_weights(trained, tmp_path / "run")
 
 
@@ -102,12 +103,12 @@ def test_stopped_while_it_whitens_and_resumed(trainer: Train, tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("worldmodel.training.stages.whiten", stopped)
+        patch.setattr("worldmodel.training.see.whiten", stopped)
         with pytest.raises(KeyboardInterrupt):
             trainer().train()
     assert read_card(newest(tmp_path / "run")).position.step < 6  # the stage is not finished
     seen = []
-    trainer(resume=True).train(lambda name, done, steps, values: seen.append((name, done)))
+    trainer().train(lambda name, done, steps, values: seen.append((name, done)))
     assert ("see", 6) in seen
 
 
@@ -118,7 +119,8 @@ import torch
 from worldmodel.config import from_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.training.device import Compute
-from worldmodel.training.trainer import TrainConfig, Trainer
+from worldmodel.training.config import TrainConfig
+from worldmodel.training.trainer import Trainer
 
 torch.set_num_threads(int(sys.argv[4]))
 
@@ -141,7 +143,7 @@ def test_killed_and_resumed(
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert read_card(newest(tmp_path / "run")).position.stage == "see"  # the last checkpoint
-    trainer(resume=True).train()
+    trainer().train()
     assert_same_weights(trained, tmp_path / "run")
 
 
@@ -149,17 +151,17 @@ def test_a_finished_run_is_left_as_it_is(trainer: Train, tmp_path: Path) -> None
     trainer().train()
     path = newest(tmp_path / "run") / "model.safetensors"
     before = path.read_bytes()
-    trainer(resume=True).train(stop_at("draw", 4, AssertionError))
+    trainer().train(stop_at("draw", 4, AssertionError))
     assert path.read_bytes() == before
 
 
 def test_an_existing_run_is_not_overwritten(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer().train(stop_at("see", 2))
-    with pytest.raises(CheckpointError, match=r"already holds a run.*--resume"):
-        trainer()
+    with pytest.raises(CheckpointError, match=r"already holds a run.*--no-resume"):
+        trainer(resume=False)
     with pytest.raises(CheckpointError, match="another configuration"):
-        trainer(replace(tiny_train_config, whiten_floor=0.5), resume=True)
+        trainer(replace(tiny_train_config, whiten_floor=0.5))
     assert from_json(TrainConfig, (tmp_path / "run" / "config.json").read_text()) == tiny_train_config
 
 
@@ -172,7 +174,7 @@ def test_a_recording_that_grew_is_not_the_one_the_run_began_with(
         Trainer(tiny_train_config, recording=recording, run=run, compute=cpu).train(stop_at("see", 2))
     record(replace(reacher_config, frames=2 * reacher_config.frames), grown, resume=True)
     with Recording.open(grown) as recording, pytest.raises(CheckpointError, match="another recording"):
-        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu, resume=True)
+        Trainer(tiny_train_config, recording=recording, run=run, compute=cpu)
 
 
 def test_a_refused_start_leaves_the_folder_free(
@@ -248,7 +250,7 @@ def test_later_stages_leave_the_encoder_alone(trainer: Train, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         trainer().train(stop_at("see", 6))
     before = load_model(tmp_path / "run").state_dict()
-    after = trainer(resume=True).train().state_dict()
+    after = trainer().train().state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"predictor", "decoder"}
 

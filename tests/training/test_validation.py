@@ -29,17 +29,18 @@ def test_what_is_measured_and_drawn(trained: Path, reacher: Path, cpu: Compute) 
     model = load_model(trained)
     with Recording.open(reacher) as recording:
         validation = Validation(Clips(recording, np.array([0, 3]), length=5), visible=2)
-    values = validation.measure(model, cpu)
+    values = validation.measure(model, cpu).scalars()
     assert values.keys() == {
         "valid/error_1",
         "valid/error_3",
         "valid/copy_last_1",
         "valid/copy_last_3",
         "latent/rank",
+        "latent/spread",
     }
     assert np.isfinite(list(values.values())).all()
     assert 1 <= values["latent/rank"] <= 8
-    assert values == validation.measure(model, cpu)
+    assert values == validation.measure(model, cpu).scalars()
     strip = validation.strip(model, cpu)
     assert strip.shape == (2 * 32, 5 * 32, 3)
     assert np.array_equal(strip[:32, 32:64], validation.batch.frames[0, 1])

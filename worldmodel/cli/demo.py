@@ -19,7 +19,7 @@ from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
-from worldmodel.training.trainer import CONFIG, TrainConfig
+from worldmodel.training.config import CONFIG, TrainConfig
 from worldmodel.viewing.demo import write_demo_pictures
 
 REPORT = "report.json"

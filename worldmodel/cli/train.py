@@ -11,28 +11,35 @@ from rich.console import Console
 
 from worldmodel.cli.progress import Bar, bar
 from worldmodel.datasets.reader import Recording
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import choose_compute
-from worldmodel.training.trainer import TrainConfig, Trainer
+from worldmodel.training.processes import joined
+from worldmodel.training.trainer import Trainer
 
-STAGES = {"see": "Learning to see", "forecast": "Learning to forecast", "draw": "Learning to draw"}
+STAGES = {
+    "see": "Learning to see",
+    "tune": "Fine-tuning",
+    "forecast": "Learning to forecast",
+    "draw": "Learning to draw",
+}
 
 
 @dataclass(frozen=True)
 class Command:
-    """Train a world model on a recording.
+    """Train a world model on a recording; where the run folder holds a run, continue it.
 
     Attributes:
         recording: folder of the recording.
         out: folder for checkpoints, logs and the resolved configuration.
         device: "auto" takes CUDA where there is one, else the CPU.
-        resume: continue the run that the folder holds.
+        resume: continue the run that the folder holds; with --no-resume, such a folder is refused.
     """
 
     recording: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("runs/reacher")
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     device: str = "auto"
-    resume: bool = False
+    resume: bool = True
 
     def run(self) -> None:
         with Recording.open(self.recording) as recording:
@@ -40,14 +47,23 @@ class Command:
         Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
 
 
-def train_with_bars(config: TrainConfig, recording: Recording, out: Path, device: str, *, resume: bool) -> Trainer:
-    """Train, with a progress bar for each stage."""
-    compute = choose_compute(device)
-    Console(stderr=True, highlight=False).print(f"Training on {compute}.")
-    trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume)
-    steps = sum(stage.steps for stage in (config.see, config.forecast, config.draw))
-    with bar(STAGES["see"], steps) as shown:
-        trainer.train(lambda stage, done, total, values: _show(shown, stage, done, total, values))
+def train_with_bars(
+    config: TrainConfig, recording: Recording, out: Path, device: str, *, resume: bool = True
+) -> Trainer:
+    """Train, with a progress bar for each stage; under torchrun, together with the other processes."""
+    with joined(device) as processes:
+        compute = choose_compute(device)
+        trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume, processes=processes)
+        if not processes.leads:
+            trainer.train()
+            return trainer
+        console = Console(stderr=True, highlight=False)
+        together = f", in {processes.count} processes" if processes.count > 1 else ""
+        console.print(f"Training on {compute}{together}.")
+        if trainer.seconds:
+            console.print(f"Continuing the run in {out}, after {trainer.seconds:,.0f} s.")
+        with bar(STAGES["see"]) as shown:
+            trainer.train(lambda stage, done, total, values: _show(shown, stage, done, total, values))
     return trainer
 
 

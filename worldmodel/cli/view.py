@@ -12,8 +12,8 @@ from rich.console import Console
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.evaluation.evaluate import check_finished, check_fits
 from worldmodel.training.checkpoint import load_model
+from worldmodel.training.config import read_train_config
 from worldmodel.training.device import choose_compute
-from worldmodel.training.trainer import read_train_config
 from worldmodel.viewing.data import view_recording
 from worldmodel.viewing.rollout import view_rollout
 
@@ -59,7 +59,7 @@ class Rollout:
         model = load_model(self.run_folder, compute.device)
         with Recording.open(self.recording) as recording:
             check_fits(model, recording)
-            check_finished(self.run_folder, config)
+            check_finished(self.run_folder)
             _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
             out = self.out or self.run_folder / "view"
             visible = config.objective.visible

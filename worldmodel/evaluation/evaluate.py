@@ -16,8 +16,8 @@ from worldmodel.evaluation.interval import Rate
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.training.config import interface_of, read_train_config
 from worldmodel.training.device import Compute
-from worldmodel.training.trainer import TrainConfig, interface_of, read_train_config
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def evaluate(
     started = time.perf_counter()
     check_fits(model, recording)
     training = read_train_config(run)
-    check_finished(run, training)
+    check_finished(run)
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
     task = make_task(model.interface.env)
     trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=config.ahead, seed=config.seed)
@@ -130,13 +130,13 @@ def evaluate(
     return Evaluation(report, trials, trace)
 
 
-def check_finished(run: Path, config: TrainConfig) -> None:
+def check_finished(run: Path) -> None:
     """Refuse a run that stopped on the way: its latents may not be whitened, its decoder not trained."""
     position = read_card(newest(run)).position
-    if (position.stage, position.step) != ("draw", config.draw.steps):
+    if not position.finished:
         raise CheckpointError(
             f"The run '{run}' is not finished: it stopped in stage '{position.stage}' at step {position.step}. "
-            "Finish it with: worldmodel train RECORDING --out RUN --resume"
+            "Finish it with the command that began it: worldmodel train RECORDING --out RUN"
         )
 
 

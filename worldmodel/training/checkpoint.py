@@ -1,7 +1,7 @@
 """Save and load what was trained: safetensors for numbers, JSON for the rest, never pickle.
 
     <run>/checkpoints/<steps>/model.safetensors      weights
-                              optimiser.safetensors  state of the optimiser
+                              training.safetensors   what training needs to go on: optimiser, objective, average
                               checkpoint.json        configuration, interface, where training stands
 
 A checkpoint folder is written under another name, synced, and renamed: one with a plain number is whole.
@@ -24,6 +24,8 @@ from worldmodel.errors import CheckpointError
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 
+Tensors = dict[str, Tensor]
+
 FOLDER = "checkpoints"
 KEPT = 2  # the newest, and one before it
 
@@ -35,12 +37,20 @@ class Position:
     Attributes:
         stage: name of the stage.
         step: steps done in it.
-        seconds: wall-clock time spent in training so far, s.
+        progress: share of it that is done; at 1 the stage is finished.
+        total: steps done in all stages.
+        stage_seconds: wall-clock time spent in the stage so far, s.
+        seconds: the same in all stages, s.
+        finished: whether there is nothing left to train.
     """
 
     stage: str
     step: int
+    progress: float
+    total: int
+    stage_seconds: float
     seconds: float
+    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,34 +62,38 @@ class Card:
     position: Position
 
 
-def save_checkpoint(
-    run: Path, number: int, model: WorldModel, optimiser: dict[str, Tensor], position: Position
-) -> None:
-    """Write checkpoint `number` (total steps) of a run, then drop those older than the last two."""
+def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: Position) -> None:
+    """Write a run's checkpoint number `position.total`, then drop those older than the last two.
+
+    Args:
+        training: state of what trains the model, by name.
+    """
     folder = run / FOLDER
-    partial, final = folder / f"{number:08d}.partial", folder / f"{number:08d}"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, final = folder / f"{position.total:08d}.partial", folder / f"{position.total:08d}"
+    aside = folder / f"{position.total:08d}.replaced"
+    for leftover in (partial, aside):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        save_file(
-            {name: value.contiguous() for name, value in model.state_dict().items()}, partial / "model.safetensors"
-        )
-        save_file({name: value.contiguous() for name, value in optimiser.items()}, partial / "optimiser.safetensors")
+        for name, tensors in (("model", model.state_dict()), ("training", training)):
+            save_file({key: value.contiguous() for key, value in tensors.items()}, partial / f"{name}.safetensors")
         (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
         for path in partial.iterdir():
             sync(path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
-            f"Checkpoint '{final}' cannot be written: {error}. Free space, then continue with --resume; the "
+            f"Checkpoint '{final}' cannot be written: {error}. Free space, then start the same command again; the "
             "checkpoint before it is kept."
         ) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(final, ignore_errors=True)
+    if final.exists():  # the same step again, such as after Ctrl-C: never without a whole one
+        final.rename(aside)
     partial.rename(final)
     sync(folder)
+    shutil.rmtree(aside, ignore_errors=True)
     for old in _finished(run)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -136,6 +150,11 @@ def load_weights(folder: Path, model: WorldModel) -> None:
                 f"expected {shapes[1]}. Its files do not belong together: restore them, or train again."
             )
     model.load_state_dict(held)
+
+
+def load_training(folder: Path) -> Tensors:
+    """Read the state of what trained the model."""
+    return load_tensors(folder / "training.safetensors")
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

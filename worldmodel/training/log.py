@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
@@ -35,6 +36,15 @@ class RunLog:
     def picture(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
         """Log an image `[H, W, 3]` uint8."""
         self._board.add_image(tag, image, step, dataformats="HWC")
+
+    def histogram(self, step: int, tag: str, values: NDArray[np.float32]) -> None:
+        """Log how numbers are distributed."""
+        self._board.add_histogram(tag, values, step)
+
+    def embedding(self, step: int, tag: str, latents: NDArray[np.float32], thumbnails: NDArray[np.uint8]) -> None:
+        """Log latents `[N, D]` for TensorBoard's projector, each shown as its frame `[N, H, W, 3]`."""
+        pictures = torch.from_numpy(thumbnails).permute(0, 3, 1, 2) / 255
+        self._board.add_embedding(latents, label_img=pictures, global_step=step, tag=tag)
 
     def close(self) -> None:
         self._board.close()

@@ -33,17 +33,16 @@ class OptimiserConfig:
 
 
 class Optimiser:
-    """Train some of a model's parameters for a known number of steps.
+    """Train some of a model's parameters.
 
     Args:
         parameters: with their names, by which their state is saved.
-        steps: length of the schedule.
 
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, 2019; SGDR, 2017.
     """
 
-    def __init__(self, config: OptimiserConfig, parameters: Iterable[tuple[str, nn.Parameter]], steps: int) -> None:
-        self.config, self.steps = config, steps
+    def __init__(self, config: OptimiserConfig, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        self.config = config
         self._named = dict(parameters)
         groups = [
             {"params": [p for p in self._named.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -51,26 +50,25 @@ class Optimiser:
         ]
         self._adam = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of step `step`, counted from 0."""
+    def learning_rate(self, step: int, progress: float) -> float:
+        """Return the learning rate of step `step`, counted from 0, when `progress` of the schedule, 0 to 1, is done."""
         rise = min(1.0, (step + 1) / max(1, self.config.warmup))
-        return self.config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def step(self, loss: Tensor, step: int) -> Tensor:
-        """Follow the gradient of `loss`; return the gradient's norm before clipping.
+    def step(self, step: int, progress: float) -> Tensor:
+        """Follow the gradients that the parameters hold, and clear them; return their norm before clipping.
 
         Raises:
-            WorldModelError: loss or gradient is not finite; the parameters are left as they were.
+            WorldModelError: the gradient is not finite; the parameters are left as they were.
         """
-        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._named.values(), self.config.clip)
-        if not torch.isfinite(norm + loss.detach()):
+        if not torch.isfinite(norm):
             raise WorldModelError(
-                f"Training diverged at step {step}: loss {loss.item():.4g}, gradient norm {norm.item():.4g}; expected "
-                "finite numbers. The last checkpoint is kept. Train with a smaller learning_rate."
+                f"Training diverged at step {step}: the gradient's norm is {norm.item():.4g}; expected a finite "
+                "number. The last checkpoint is kept. Train with a smaller learning_rate."
             )
         for group in self._adam.param_groups:
-            group["lr"] = self.learning_rate(step)
+            group["lr"] = self.learning_rate(step, progress)
         self._adam.step()
         self._adam.zero_grad()
         return norm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,35 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
 CLIPS = 128
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What was found on the held-out clips.
+
+    Attributes:
+        error: squared error by frames ahead, as a share of the latents' variance; 1 is as bad as forecasting the
+            mean.
+        copy_last: the same when the last visible latent is taken for the forecast.
+        rank: effective rank of the latents (RankMe: exp of the entropy of the singular values).
+        spread: standard deviation of the latents over frames, as a share of their root mean square.
+        spectrum: singular values of the centred latents, the largest first, as shares of their sum, `[D]` float32.
+    """
+
+    error: dict[int, float]
+    copy_last: dict[int, float]
+    rank: float
+    spread: float
+    spectrum: NDArray[np.float32]
+
+    def scalars(self) -> dict[str, float]:
+        """Return scalars by tag."""
+        return {
+            **{f"valid/error_{ahead}": value for ahead, value in self.error.items()},
+            **{f"valid/copy_last_{ahead}": value for ahead, value in self.copy_last.items()},
+            "latent/rank": self.rank,
+            "latent/spread": self.spread,
+        }
 
 
 class Validation:
@@ -28,29 +59,25 @@ class Validation:
         self.visible = visible
 
     @torch.no_grad()
-    def measure(self, model: WorldModel, compute: Compute) -> dict[str, float]:
-        """Return scalars by tag.
+    def measure(self, model: WorldModel, compute: Compute) -> Validated:
+        """Forecast the clips one frame ahead and to their end.
 
-        `valid/error_k`: squared error k frames ahead, as a share of the latents' variance; 1 is as bad as
-        forecasting the mean. `valid/copy_last_k`: the same when the last visible latent is taken for the forecast.
-        `latent/rank`: effective rank of the latents (RankMe: exp of the entropy of the singular values).
-
-        Source: Garrido et al., RankMe, 2023, equation 1.
+        Source: Garrido et al., RankMe, 2023, equation 1, for the rank.
         """
         model.eval()
         latents, forecast = self._forecast(model, compute)
         model.train()
-        variance = latents.flatten(0, 1).var(0).mean()
+        frames = latents.flatten(0, 1)
+        variance = frames.var(0).mean().clamp_min(1e-12)
         last = latents[:, self.visible - 1]
-        values = {}
+        error, copy_last = {}, {}
         for ahead in (1, latents.shape[1] - self.visible):
             target = latents[:, self.visible - 1 + ahead]
-            values[f"valid/error_{ahead}"] = (
-                (forecast[:, self.visible - 1 + ahead] - target).square().mean() / variance
-            ).item()
-            values[f"valid/copy_last_{ahead}"] = ((last - target).square().mean() / variance).item()
-        values["latent/rank"] = effective_rank(latents.flatten(0, 1))
-        return values
+            error[ahead] = ((forecast[:, self.visible - 1 + ahead] - target).square().mean() / variance).item()
+            copy_last[ahead] = ((last - target).square().mean() / variance).item()
+        singular = torch.linalg.svdvals(frames - frames.mean(0))
+        spectrum = (singular / singular.sum().clamp_min(1e-12)).cpu().numpy()
+        return Validated(error, copy_last, effective_rank(frames), relative_spread(frames), spectrum)
 
     @torch.no_grad()
     def strip(self, model: WorldModel, compute: Compute, clip: int = 0) -> NDArray[np.uint8]:
@@ -66,6 +93,14 @@ class Validation:
         model.train()
         return np.concatenate([np.concatenate(list(row), axis=1) for row in (self.batch.frames[clip], drawn)])
 
+    @torch.no_grad()
+    def embedded(self, model: WorldModel, compute: Compute) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return the latents of all frames, `[N, D]`, and the frames, `[N, H, W, 3]`."""
+        model.eval()
+        latents, _ = self._forecast(model, compute)
+        model.train()
+        return latents.flatten(0, 1).cpu().numpy(), self.batch.frames.reshape(-1, *self.batch.frames.shape[2:])
+
     def _forecast(self, model: WorldModel, compute: Compute) -> tuple[Tensor, Tensor]:
         frames, actions = (torch.from_numpy(x).to(compute.device) for x in (self.batch.frames, self.batch.actions))
         visible = (torch.arange(frames.shape[1], device=compute.device) < self.visible).expand(len(frames), -1)
@@ -74,8 +109,13 @@ class Validation:
             return latents, model.predictor(latents, visible, model.flatten_actions(actions)).float()
 
 
+def relative_spread(latents: Tensor) -> float:
+    """Return the standard deviation of latents `[N, D]` as a share of their root mean square: 0 where all are one."""
+    return float((latents.var(0).mean() / latents.square().mean().clamp_min(1e-12)).sqrt())
+
+
 def effective_rank(latents: Tensor) -> float:
     """Return RankMe of centred latents `[N, D]`: between 1 and D."""
     singular = torch.linalg.svdvals(latents.float() - latents.float().mean(0))
-    share = singular / singular.sum() + 1e-7
+    share = singular / singular.sum().clamp_min(1e-12) + 1e-7
     return float(torch.exp(-(share * share.log()).sum()))

@@ -9,8 +9,8 @@ from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.evaluation.evaluate import Evaluation
 from worldmodel.models.world_model import WorldModel
+from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
-from worldmodel.training.trainer import read_train_config
 from worldmodel.viewing.data import evenly, view_recording
 from worldmodel.viewing.rollout import imagine_clips, view_rollout
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary

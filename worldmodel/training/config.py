@@ -1,0 +1,121 @@
+"""What to train and for how long: the configuration of a run, and what the model is tied to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worldmodel.config import from_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.models.interface import Interface
+from worldmodel.models.world_model import WorldModelConfig
+from worldmodel.objectives.masked_future import MaskedFutureConfig
+from worldmodel.objectives.registry import ObjectiveConfig
+from worldmodel.training.optimiser import OptimiserConfig
+from worldmodel.training.stage import StageConfig
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, and for how long.
+
+    Attributes:
+        objective: what the encoder learns by.
+        dynamics: how the predictor learns, where the objective trains none; None takes the defaults.
+        see: encoder, from frames, and what the objective trains with it.
+        tune: encoder and predictor together, by `dynamics`, after an objective that trains no predictor; None
+            leaves the encoder as the objective made it.
+        forecast: the predictor alone, on the latents of the frozen encoder.
+        draw: the decoder alone, on the same.
+        minutes: wall-clock time for all stages, min, which they share by their `share`, each with its whole schedule;
+            None takes as many steps as they say.
+        whiten_floor: when the encoder has learned, the latents are whitened; variances below this share of the
+            largest are taken for noise.
+        held_out: share of the episodes that is not trained on: validation and goals come from them.
+        log_every: steps between two entries in the log.
+        save_every: steps between two checkpoints.
+        compile: whether to compile encoder and predictor (torch.compile; needs a C++ compiler, takes a minute).
+        seed: decides first weights, split, batches and masks.
+    """
+
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    objective: ObjectiveConfig = field(default_factory=MaskedFutureConfig)
+    dynamics: MaskedFutureConfig | None = None
+    see: StageConfig = field(default_factory=lambda: StageConfig(steps=1500, batch=64, length=5, share=0.45))
+    tune: StageConfig | None = None
+    forecast: StageConfig = field(
+        default_factory=lambda: StageConfig(
+            steps=4000, batch=128, length=8, share=0.45, optimiser=OptimiserConfig(2e-3)
+        )
+    )
+    draw: StageConfig = field(
+        default_factory=lambda: StageConfig(steps=800, batch=8, length=5, share=0.1, optimiser=OptimiserConfig(3e-3))
+    )
+    minutes: float | None = None
+    whiten_floor: float = 0.0001
+    held_out: float = 0.1
+    log_every: int = 100
+    save_every: int = 500
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise WorldModelError(f"held_out is {self.held_out}; expected a share between 0 and 1, such as 0.1.")
+        if self.seed < 0:
+            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise WorldModelError(f"minutes is {self.minutes}; expected more than 0.")
+        if self.forecast.length != self.model.predictor.positions:
+            raise WorldModelError(
+                f"forecast.length is {self.forecast.length} and model.predictor.positions is "
+                f"{self.model.predictor.positions}; expected the same, so that every position is trained. Set both."
+            )
+        for name in ("log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if isinstance(self.objective, MaskedFutureConfig):
+            for name in ("dynamics", "tune"):
+                if getattr(self, name) is not None:
+                    raise WorldModelError(
+                        f"{name} is set, but the objective is masked-future, which trains the predictor itself. "
+                        f"Leave {name} out."
+                    )
+
+    @property
+    def masking(self) -> MaskedFutureConfig:
+        """How the predictor learns."""
+        return (
+            self.objective if isinstance(self.objective, MaskedFutureConfig) else self.dynamics or MaskedFutureConfig()
+        )
+
+
+def read_train_config(run: Path) -> TrainConfig:
+    """Read the configuration that a run was trained with."""
+    path = run / CONFIG
+    try:
+        return from_json(TrainConfig, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is missing or damaged ({error}). Expected the folder of a trained run."
+        ) from error
+
+
+def interface_of(recording: Recording) -> Interface:
+    """Return what a model trained on `recording` can be used with."""
+    provenance = recording.provenance
+    return Interface(
+        env=provenance.env,
+        camera=provenance.camera,
+        height=provenance.height,
+        width=provenance.width,
+        quality=provenance.simulation.quality if provenance.simulation else "fast",
+        steps_per_frame=provenance.steps_per_frame,
+        control_seconds=provenance.control_seconds,
+        low=provenance.low,
+        high=provenance.high,
+        recording=recording.fingerprint,
+    )

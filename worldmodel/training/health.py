@@ -1,0 +1,45 @@
+"""Notice latents that collapse while there is time."""
+
+from __future__ import annotations
+
+from worldmodel.errors import WorldModelError
+
+LEAST_RANK = 1.1  # effective directions; a world of one joint already has two, its sine and cosine
+LEAST_SPREAD = 1e-3  # standard deviation over frames, as a share of the latents' root mean square
+PATIENCE = 3  # entries of the log in a row: latents may pass through a narrow place
+UNFOLDED = 0.5  # share of a stage after which latents that still lie on a line are not going to leave it
+
+
+class CollapseWatch:
+    """Ends training when all frames come to look alike to the encoder, for then no planner can use it."""
+
+    def __init__(self) -> None:
+        self._bad = 0
+
+    def look(self, rank: float, spread: float, progress: float) -> None:
+        """Take in the latents' effective rank and their spread over held-out frames.
+
+        Args:
+            progress: share of the stage that is done; in its first half every rank is in order.
+
+        Raises:
+            WorldModelError: they have collapsed, and have been for some time.
+        """
+        self._bad = self._bad + 1 if collapsed(rank if progress > UNFOLDED else LEAST_RANK, spread) else 0
+        if self._bad >= PATIENCE:
+            raise collapse(rank, spread)
+
+
+def collapsed(rank: float, spread: float) -> bool:
+    """Return whether latents of this effective rank and spread tell nothing apart."""
+    return rank < LEAST_RANK or spread < LEAST_SPREAD
+
+
+def collapse(rank: float, spread: float) -> WorldModelError:
+    """Return the error for latents that have collapsed."""
+    return WorldModelError(
+        f"The latents have collapsed: effective rank {rank:.2f} (expected at least {LEAST_RANK}), spread over "
+        f"frames {spread:.2g} of their size (expected at least {LEAST_SPREAD}). The last checkpoint is kept. "
+        "Raise the weight against collapse (for masked-future, --objective.anti-collapse-weight), lower "
+        "--see.optimiser.learning-rate, take larger batches, or look at the recording: does anything move in it?"
+    )

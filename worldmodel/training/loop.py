@@ -1,0 +1,208 @@
+"""The loop of one stage: step, log, validate, save, until it is done or asked to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from worldmodel.errors import WorldModelError
+from worldmodel.interrupts import signals_held
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.draws import Draws
+from worldmodel.training.checkpoint import Position, load_training, newest, save_checkpoint
+from worldmodel.training.clock import Clock, Limit
+from worldmodel.training.config import TrainConfig
+from worldmodel.training.device import Compute
+from worldmodel.training.health import CollapseWatch
+from worldmodel.training.learner import Learner
+from worldmodel.training.log import RunLog
+from worldmodel.training.processes import Processes
+from worldmodel.training.speed import SpeedMeter
+from worldmodel.training.stage import ComputeLoss, Stage, Step
+from worldmodel.training.validation import Validation
+
+
+class Progress(Protocol):
+    """Is told of every step: which stage, how many of its steps are done, and the last logged numbers."""
+
+    def __call__(self, stage: str, done: int, steps: int, values: dict[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with what a run trains.
+
+    Attributes:
+        run: folder of the run.
+        log: where numbers go; None in all processes but the first.
+    """
+
+    run: Path
+    compute: Compute
+    processes: Processes
+    log: RunLog | None
+
+
+class StageLoop:
+    """Trains one stage from where it stands to its end.
+
+    Args:
+        index: number of the stage in the run; with the seed and the step it decides the step's random draws.
+        start: where training stands: in this stage, or at the end of the one before.
+        limit: where the stage ends.
+        last: whether it is the run's last stage.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        stage: Stage,
+        *,
+        index: int,
+        model: WorldModel,
+        place: Place,
+        validation: Validation,
+        start: Position,
+        limit: Limit,
+        last: bool,
+    ) -> None:
+        self._config, self._stage, self._index = config, stage, index
+        self._model, self._place, self._validation = model, place, validation
+        self._limit, self._last = limit, last
+        self._learner = Learner(stage, model)
+        if start.stage != stage.name:
+            start = Position(stage.name, 0, 0.0, start.total, 0.0, start.seconds)
+        elif start.step:
+            self._learner.load(load_training(newest(place.run)))
+        self._start, self._clock = start, Clock(start.stage_seconds)
+        self._step, self._progress = start.step, start.progress
+        self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute, place.processes.count)
+        self._watch = CollapseWatch()
+        module = _StepModule(model, stage.own)
+        shared = place.processes.count > 1
+        self._module = DistributedDataParallel(module, broadcast_buffers=False) if shared else module
+
+    @property
+    def position(self) -> Position:
+        """Where training stands now."""
+        start, seconds = self._start, self._clock.seconds
+        return replace(
+            start,
+            step=self._step,
+            progress=self._progress,
+            total=start.total - start.step + self._step,
+            stage_seconds=seconds,
+            seconds=start.seconds - start.stage_seconds + seconds,
+            finished=self._last and self._progress >= 1,
+        )
+
+    def run(self, progress: Progress | None) -> Position:
+        """Train to the end of the stage; return where training stands then.
+
+        Raises:
+            KeyboardInterrupt: asked to stop, by Ctrl-C or SIGTERM. The last whole step is saved.
+            WorldModelError: training diverged, or the latents collapsed. The last checkpoint is kept.
+        """
+        self._model.train()
+        losses = self._stage.losses(self._model, self._step)
+        values: dict[str, float] = {}
+        try:
+            with self._place.processes.leaving_together() as asked_to_leave:
+                while self._progress < 1:
+                    with self._speed.waiting():
+                        parts = next(losses)
+                    logs, norm = self._take_step(parts)
+                    ends = self._progress >= 1
+                    if self._step % self._config.log_every == 0 or ends:
+                        values = self._report(logs, norm)
+                    if self._step % self._config.save_every == 0 or ends:
+                        self._save()
+                    if progress:
+                        expected = self._limit.expected_steps(self._step, self._progress)
+                        progress(self._stage.name, self._step, expected, values)
+                    if asked_to_leave():
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        return self.position
+
+    def _take_step(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], Tensor]:
+        """Take one step, whole: Ctrl-C waits, since a checkpoint holds whole steps only. Return logs and norm."""
+        with signals_held():
+            with self._speed.step():
+                logs = self._backward(parts)
+                norm = self._learner.step(self._step, self._progress)
+            progress = self._limit.progress(self._step + 1, self._clock.seconds)
+            progress = self._place.processes.first(progress)
+            self._stage.after_step(self._model, progress)
+            if progress >= 1:
+                self._learner.finish()
+                self._stage.finish(self._model)
+            # last: a stage that fails while it finishes is not taken for finished
+            self._step, self._progress = self._step + 1, progress
+        return logs, norm
+
+    def _backward(self, parts: Sequence[ComputeLoss]) -> dict[str, Tensor]:
+        """Add up the gradients of a step's parts; the random draws depend on seed, stage and step alone."""
+        processes, compute = self._place.processes, self._place.compute
+        entropy = np.random.SeedSequence([self._config.seed, self._index, self._step]).generate_state(2, np.uint32)
+        seed = int(entropy[0]) << 31 | int(entropy[1]) >> 1
+        torch.manual_seed(seed + processes.rank)  # dropout draws from PyTorch's own generator
+        generator = torch.Generator(compute.device).manual_seed(seed)
+        draws = Draws(generator, rank=processes.rank, ranks=processes.count)
+        for number, part in enumerate(parts):
+            later = number + 1 < len(parts)
+            module = self._module
+            with module.no_sync() if later and isinstance(module, DistributedDataParallel) else nullcontext():
+                with compute.autocast():
+                    step = cast(Step, self._module(part, draws))
+                if not torch.isfinite(step.loss):
+                    raise WorldModelError(
+                        f"Training diverged at step {self._step} of '{self._stage.name}': the loss is "
+                        f"{step.loss.item():.4g}; expected a finite number. The last checkpoint is kept. Train with a "
+                        "smaller learning_rate."
+                    )
+                (step.loss / len(parts)).backward()  # type: ignore[no-untyped-call]
+        return step.logs
+
+    def _report(self, logs: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
+        """Log what the last step gave and what validation finds; return it by tag."""
+        place, total = self._place, self.position.total
+        values = place.processes.mean({f"train/{name}": value.item() for name, value in logs.items()})
+        values["train/gradient_norm"] = norm.item()
+        values["train/learning_rate"] = self._learner.optimiser.learning_rate(self._step - 1, self._progress)
+        values |= self._speed.values()
+        found = self._validation.measure(self._model, place.compute)
+        if place.log:
+            values |= found.scalars()
+            place.log.scalars(total, values)
+            place.log.histogram(total, "latent/spectrum", found.spectrum)
+        if "encoder" in self._stage.trains and self._progress < 1:  # in the end they are whitened
+            self._watch.look(found.rank, found.spread, self._progress)
+        self._speed.restart()  # validation is no part of a step
+        return values
+
+    def _save(self) -> None:
+        if self._place.processes.leads:
+            save_checkpoint(self._place.run, self._model, self._learner.state(), self.position)
+        self._speed.restart()
+
+
+class _StepModule(nn.Module):
+    """All that learns in a stage, and a forward pass that computes a loss: what DistributedDataParallel wants."""
+
+    def __init__(self, model: WorldModel, own: nn.Module | None) -> None:
+        super().__init__()
+        self.model, self.own = model, own
+
+    def forward(self, compute_loss: Callable[[Draws], Step], draws: Draws) -> Step:
+        return compute_loss(draws)

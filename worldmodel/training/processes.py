@@ -1,0 +1,111 @@
+"""One process, or several that torchrun started and that train one model together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from worldmodel.errors import WorldModelError
+from worldmodel.interrupts import signals_held
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, of how many.
+
+    Attributes:
+        rank: 0 for the one that writes logs and checkpoints.
+        count: 1 without torchrun.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, batch: int, what: str) -> int:
+        """Return this process's share of a joint batch.
+
+        Raises:
+            WorldModelError: it cannot be shared evenly.
+        """
+        if batch % self.count:
+            raise WorldModelError(
+                f"{what} is {batch}; expected a multiple of the {self.count} processes that share it."
+            )
+        return batch // self.count
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes, in place."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Return means over all processes."""
+        if self.count == 1 or not values:
+            return values
+        summed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=_device()))
+        return dict(zip(values, (summed / self.count).tolist(), strict=True))
+
+    def first(self, value: float) -> float:
+        """Return what the first process says: clocks differ, and all must decide alike."""
+        if self.count == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64, device=_device())
+        distributed.broadcast(told, 0)
+        return float(told)
+
+    @contextmanager
+    def leaving_together(self) -> Iterator[Callable[[], bool]]:
+        """Yield a function that tells, in all processes alike, whether one of them was asked to stop.
+
+        Several processes must not leave between two exchanges: Ctrl-C and SIGTERM arrive when the block is done.
+        One process need not be asked: they arrive at once.
+        """
+        if self.count == 1:
+            yield lambda: False
+            return
+        with signals_held() as came:
+            yield lambda: bool(self.sum(torch.tensor(float(bool(came)), device=_device())))
+
+
+@contextmanager
+def joined(device: str = "auto") -> Iterator[Processes]:
+    """Join the processes that torchrun started, where it did; leave them when the block is done.
+
+    Args:
+        device: as `choose_compute` takes it; on GPUs the processes talk through NCCL, else through Gloo.
+
+    Raises:
+        WorldModelError: there are more processes here than GPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    on_gpus = device != "cpu" and torch.cuda.is_available()
+    if on_gpus:
+        if local >= torch.cuda.device_count():
+            raise WorldModelError(
+                f"Process {local} of this machine has no GPU of its own: there are {torch.cuda.device_count()}. Start "
+                "torchrun with as many processes."
+            )
+        torch.cuda.set_device(local)
+    distributed.init_process_group("nccl" if on_gpus else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device() -> torch.device:
+    """Return where the processes exchange numbers."""
+    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")

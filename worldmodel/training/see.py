@@ -1,0 +1,95 @@
+"""Learn to see: the encoder, and what the objective trains with it, learn from frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from worldmodel.datasets.clips import Clips
+from worldmodel.models.whitening import whiten
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.draws import Draws
+from worldmodel.objectives.objective import ClipTensors, Objective, logged
+from worldmodel.training.device import Compute
+from worldmodel.training.feed import on_device
+from worldmodel.training.health import collapse, collapsed
+from worldmodel.training.processes import Processes
+from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
+from worldmodel.training.validation import effective_rank, relative_spread
+
+
+class SeeStage(Stage):
+    """The encoder learns from frames by an objective.
+
+    Args:
+        name: "see", or "tune" for one that comes after it.
+        objective: what to learn by.
+        clips: to learn from.
+        seed: decides the batches.
+        whiten_floor: where the latents are whitened in the end, see `whiten`; None leaves them as they are.
+    """
+
+    WHITEN_CLIPS = 2000  # whose latents tell the covariance
+
+    def __init__(
+        self,
+        config: StageConfig,
+        *,
+        name: str,
+        objective: Objective,
+        clips: Clips,
+        compute: Compute,
+        processes: Processes,
+        seed: int,
+        whiten_floor: float | None,
+    ) -> None:
+        super().__init__(config)
+        self.name, self.own = name, objective
+        self._objective, self._clips = objective, clips
+        self._compute, self._processes, self._seed = compute, processes, seed
+        self._whiten_floor = whiten_floor
+
+    @property
+    def trains(self) -> frozenset[str]:
+        return frozenset(self._objective.trains)
+
+    def losses(self, model: WorldModel, first: int) -> Iterator[Sequence[ComputeLoss]]:
+        def compute_loss(clips: ClipTensors, draws: Draws) -> Step:
+            loss, logs = self._objective(model, clips, draws)
+            return Step(loss, logged(logs))
+
+        batches = self._clips.batches(
+            self.config.batch, seed=self._seed, first=first, rank=self._processes.rank, ranks=self._processes.count
+        )
+        for batch in on_device(batches, self._compute.device):
+            parts = zip(
+                batch.frames.chunk(self.config.accumulate), batch.actions.chunk(self.config.accumulate), strict=True
+            )
+            yield [partial(compute_loss, ClipTensors(frames, actions)) for frames, actions in parts]
+
+    def after_step(self, model: WorldModel, progress: float) -> None:
+        self._objective.after_step(model, progress)
+
+    @torch.no_grad()
+    def finish(self, model: WorldModel) -> None:
+        """Whiten the latents.
+
+        Raises:
+            WorldModelError: they have collapsed: whitening would make much of nothing.
+        """
+        if self._whiten_floor is None:
+            return
+        chosen = np.unique(np.linspace(0, len(self._clips) - 1, self.WHITEN_CLIPS).round().astype(np.int64))
+        latents = []
+        for part in np.array_split(chosen, -(-len(chosen) // self.config.batch)):
+            frames = torch.from_numpy(self._clips.take(part).frames).to(self._compute.device)
+            with self._compute.autocast():
+                latents.append(model.encode(frames).flatten(0, 1))
+        sample = torch.cat(latents)
+        rank, spread = effective_rank(sample), relative_spread(sample)
+        if collapsed(rank, spread):
+            raise collapse(rank, spread)
+        whiten(model, sample, self._whiten_floor)
