@@ -13,6 +13,7 @@ import worldmodel
 from worldmodel.config import from_json, to_json
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig
+from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.config import TrainConfig
@@ -145,8 +146,10 @@ def test_impossible_values_are_refused() -> None:
             replace(TrainConfig(), **{name: value})
     with pytest.raises(WorldModelError, match=r"forecast\.length"):
         TrainConfig(forecast=StageConfig(steps=1, batch=1, length=7))
-    with pytest.raises(WorldModelError, match=r"see\.length"):
-        TrainConfig(see=StageConfig(steps=1, batch=1, length=2))
+    with pytest.raises(WorldModelError, match="dynamics is set"):
+        TrainConfig(dynamics=MaskedFutureConfig())
+    with pytest.raises(WorldModelError, match="minutes is 0"):
+        TrainConfig(minutes=0)
     for name in ("episodes", "ahead", "budget"):
         with pytest.raises(WorldModelError, match=name):
             replace(EvaluationConfig(), **{name: 0})
@@ -157,3 +160,33 @@ def test_every_public_name_can_be_got() -> None:
         assert getattr(worldmodel, name).__name__ == name
     with pytest.raises(AttributeError, match="nonsense"):
         _ = worldmodel.nonsense
+
+
+@dataclass(frozen=True)
+class Square:
+    side: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    side: float = 1.0  # by its fields alone, nobody could tell the two apart
+    other: tuple[Square | Rectangle, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    shape: Square | Rectangle | None = None
+
+
+@pytest.mark.parametrize(
+    "drawing", [Drawing(), Drawing(Square(2)), Drawing(Rectangle(2, (Square(3.0), Rectangle(4.0))))]
+)
+def test_of_several_kinds_the_right_one_comes_back(drawing: Drawing) -> None:
+    assert from_json(Drawing, to_json(drawing)) == drawing
+
+
+@pytest.mark.parametrize("kind", ["Circle", None])
+def test_an_unknown_kind_is_named(kind: str | None) -> None:
+    text = json.dumps({"shape": {"kind": kind, "side": 1.0}})
+    with pytest.raises(ValueError, match=r"Drawing.shape.kind is .*; expected one of Square, Rectangle"):
+        from_json(Drawing, text)

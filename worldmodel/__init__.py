@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worldmodel.training.checkpoint import load_model
     from worldmodel.training.config import TrainConfig
     from worldmodel.training.device import choose_compute
-from worldmodel.training.trainer import Trainer
+    from worldmodel.training.trainer import Trainer
 
 _HOMES = {
     "Clips": "datasets.clips",

@@ -164,9 +164,10 @@ def test_train_resume_plan_and_view(
     folder = tmp_path / "run"
     train = ["train", str(reacher), "--out", str(folder), "--device", "cpu", *TINY]
     assert run(train) == 0
-    assert "already holds a run" in error_of(capsys, train)
-    assert run([*train, "--resume"]) == 0
-    assert "another configuration" in error_of(capsys, [*train, "--resume", "--seed", "5"])
+    assert "already holds a run" in error_of(capsys, [*train, "--no-resume"])
+    assert run(train) == 0
+    assert "Continuing the run" in capsys.readouterr().err
+    assert "another configuration" in error_of(capsys, [*train, "--seed", "5"])
     assert run(["plan", str(folder), str(reacher), "--device", "cpu", *PLAN]) == 0
     assert "2 held-out goals" in capsys.readouterr().out
     assert json.loads((folder / "plan" / "report.json").read_text())["plans"] == 2
@@ -224,7 +225,7 @@ def test_an_unfinished_run_is_not_planned_with(
     run_folder = tmp_path / "run"
     shutil.copytree(trained, run_folder)
     card = sorted((run_folder / "checkpoints").iterdir())[-1] / "checkpoint.json"
-    card.write_text(card.read_text().replace('"stage": "draw"', '"stage": "see"'))
+    card.write_text(card.read_text().replace('"finished": true', '"finished": false'))
     assert run(["plan", str(run_folder), str(reacher)]) == 2
     assert "not finished" in " ".join(capsys.readouterr().err.split())
 

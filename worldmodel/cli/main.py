@@ -57,8 +57,8 @@ def guarded(action: Callable[[], None]) -> int:
         return USAGE
     except KeyboardInterrupt:
         console.print(
-            "[yellow]Stopped.[/] What was finished is kept: record, import and train go on with --resume, demo when "
-            "run again."
+            "[yellow]Stopped.[/] What was finished is kept: record and import go on with --resume, train and "
+            "demo when run again."
         )
         return INTERRUPTED
     except OSError as error:
