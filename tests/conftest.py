@@ -164,7 +164,7 @@ def tiny_train_config(tiny_model_config: WorldModelConfig) -> TrainConfig:
     optimiser = OptimiserConfig(learning_rate=3e-3, warmup=2)
     return TrainConfig(
         model=tiny_model_config,
-        objective=MaskedFutureConfig(visible=2, sigreg=SIGRegConfig(slices=16)),
+        objective=MaskedFutureConfig(visible=2, anti_collapse_weight=3.0, sigreg=SIGRegConfig(slices=16)),
         see=StageConfig(steps=6, batch=4, length=4, optimiser=optimiser),
         forecast=StageConfig(steps=5, batch=4, length=5, optimiser=optimiser),
         draw=StageConfig(steps=4, batch=2, length=3, optimiser=optimiser),

@@ -25,14 +25,10 @@ class CollapseWatch:
         Raises:
             WorldModelError: they have collapsed, and have been for some time.
         """
-        self._bad = self._bad + 1 if collapsed(rank if progress > UNFOLDED else LEAST_RANK, spread) else 0
+        bad = spread < LEAST_SPREAD or (rank < LEAST_RANK and progress > UNFOLDED)
+        self._bad = self._bad + 1 if bad else 0
         if self._bad >= PATIENCE:
             raise collapse(rank, spread)
-
-
-def collapsed(rank: float, spread: float) -> bool:
-    """Return whether latents of this effective rank and spread tell nothing apart."""
-    return rank < LEAST_RANK or spread < LEAST_SPREAD
 
 
 def collapse(rank: float, spread: float) -> WorldModelError:

@@ -15,7 +15,7 @@ from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, logged
 from worldmodel.training.device import Compute
 from worldmodel.training.feed import on_device
-from worldmodel.training.health import collapse, collapsed
+from worldmodel.training.health import LEAST_SPREAD, collapse
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 from worldmodel.training.validation import effective_rank, relative_spread
@@ -78,7 +78,7 @@ class SeeStage(Stage):
         """Whiten the latents.
 
         Raises:
-            WorldModelError: they have collapsed: whitening would make much of nothing.
+            WorldModelError: all frames look alike to the encoder: whitening would make much of nothing.
         """
         if self._whiten_floor is None:
             return
@@ -89,7 +89,7 @@ class SeeStage(Stage):
             with self._compute.autocast():
                 latents.append(model.encode(frames).flatten(0, 1))
         sample = torch.cat(latents)
-        rank, spread = effective_rank(sample), relative_spread(sample)
-        if collapsed(rank, spread):
-            raise collapse(rank, spread)
+        spread = relative_spread(sample)
+        if spread < LEAST_SPREAD:
+            raise collapse(effective_rank(sample), spread)
         whiten(model, sample, self._whiten_floor)
