@@ -10,7 +10,13 @@ import torch
 from worldmodel.errors import WorldModelError
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
-from worldmodel.objectives.masked_future import MaskedFuture, MaskedFutureConfig, forecast_error
+from worldmodel.objectives.masked_future import (
+    AntiCollapse,
+    MaskedFuture,
+    MaskedFutureConfig,
+    forecast_error,
+    straightness,
+)
 from worldmodel.objectives.objective import ClipTensors
 from worldmodel.objectives.sigreg import SIGRegConfig
 
@@ -71,3 +77,59 @@ def test_without_actions_nothing_depends_on_them(tiny_model: WorldModel, batch: 
 def test_something_must_be_masked(tiny_model: WorldModel, batch: ClipTensors, visible: int) -> None:
     with pytest.raises(WorldModelError, match=f"visible is {visible}, but clips have 4 frames"):
         MaskedFuture(replace(CONFIG, visible=visible), model=tiny_model)(tiny_model, batch, draws())
+
+
+def test_the_forecast_error_is_the_mean_over_clips_of_their_masked_frames(
+    tiny_model: WorldModel, batch: ClipTensors
+) -> None:
+    latents = tiny_model.encode(batch.frames).detach()
+    config = replace(CONFIG, action_dropout=0.0)
+    counts = draws().integers(1, 3, 6, 1)[:, 0]
+    errors = []
+    for clip, count in enumerate(counts.tolist()):
+        visible = torch.arange(4)[None] < count
+        blocks = tiny_model.flatten_actions(batch.actions[clip : clip + 1])
+        forecast = tiny_model.predictor(latents[clip : clip + 1], visible, blocks)
+        errors.append((forecast[0, count:] - latents[clip, count:]).square().mean())
+    error = forecast_error(tiny_model, latents, latents, batch.actions, config, draws())
+    torch.testing.assert_close(error, torch.stack(errors).mean())
+
+
+def test_the_second_step_stands_on_the_first(tiny_model: WorldModel, batch: ClipTensors) -> None:
+    """Where the forecast is the target itself, looking at it is like looking at the frame."""
+    latents = tiny_model.encode(batch.frames).detach()
+    single = replace(CONFIG, visible=1, action_dropout=0.0)
+    double = replace(single, two_step_weight=2.0)
+    blocks = tiny_model.flatten_actions(batch.actions)
+    first = tiny_model.predictor(latents, (torch.arange(4) < 1).expand(6, -1), blocks)
+    imagined = torch.cat([latents[:, :1], first[:, 1:2], latents[:, 2:]], 1)
+    second = tiny_model.predictor(imagined, (torch.arange(4) < 2).expand(6, -1), blocks)
+    expected = (second - latents)[:, 2:].square().mean() * 2 + (first - latents)[:, 1:].square().mean()
+    error = forecast_error(tiny_model, latents, latents, batch.actions, double, draws())
+    torch.testing.assert_close(error, expected)
+    assert error > forecast_error(tiny_model, latents, latents, batch.actions, single, draws())
+
+
+@pytest.mark.parametrize("anti_collapse", ["sigreg", "variance", "teacher"])
+def test_every_guard_against_collapse_is_followed(
+    tiny_model: WorldModel, batch: ClipTensors, anti_collapse: AntiCollapse
+) -> None:
+    objective = MaskedFuture(replace(CONFIG, anti_collapse=anti_collapse), model=tiny_model)
+    optimiser = torch.optim.SGD(tiny_model.parameters(), lr=0.1)
+    before = {name: value.clone() for name, value in objective.state_dict().items()}
+    loss, logs = objective(tiny_model, batch, draws())
+    loss.backward()
+    optimiser.step()
+    objective.after_step(tiny_model, progress=0.0)
+    moved = [name for name, value in objective.state_dict().items() if not torch.equal(value, before[name])]
+    assert bool(moved) == (anti_collapse == "teacher")
+    assert (logs.anti_collapse > 0) == (anti_collapse != "teacher")
+    assert all(parameter.grad is None for parameter in objective.parameters())
+
+
+def test_straightness_known_answers() -> None:
+    line = torch.arange(5.0)[None, :, None] * torch.tensor([1.0, -2.0])
+    there_and_back = torch.tensor([0.0, 1.0, 0.0, 1.0])[None, :, None]
+    corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]])[None]
+    for latents, expected in ((line, 1), (there_and_back, -1), (corner, 0)):
+        assert straightness(latents).item() == pytest.approx(expected, abs=1e-6)

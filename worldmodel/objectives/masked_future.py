@@ -27,6 +27,8 @@ class MaskedFutureConfig:
     Attributes:
         visible: C, the most frames that are visible; each clip shows 1 to C of them.
         action_dropout: share of clips that are forecast without their actions: 1 learns from video alone.
+        two_step_weight: weight of a second forecast, for which the first one's next frame is taken for seen: planning
+            stands on forecasts, not on frames. 0 leaves it out.
         anti_collapse: "sigreg" makes the latents' distribution a standard normal; "variance" holds variances up and
             covariances down, as VICReg does; "teacher" takes the targets from a slowly following copy of the
             encoder, without gradient.
@@ -39,6 +41,7 @@ class MaskedFutureConfig:
 
     visible: int = 3
     action_dropout: float = 0.1
+    two_step_weight: float = 0.0
     anti_collapse: AntiCollapse = "sigreg"
     anti_collapse_weight: float = 0.5
     inverse_weight: float = 1.0
@@ -52,7 +55,7 @@ class MaskedFutureConfig:
             raise WorldModelError(f"visible is {self.visible}; expected at least 1.")
         if not 0 <= self.action_dropout <= 1:
             raise WorldModelError(f"action_dropout is {self.action_dropout}; expected a share between 0 and 1.")
-        for name in ("anti_collapse_weight", "inverse_weight", "straight_weight"):
+        for name in ("two_step_weight", "anti_collapse_weight", "inverse_weight", "straight_weight"):
             if getattr(self, name) < 0:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
@@ -154,12 +157,21 @@ def forecast_error(
             "Use longer clips or a smaller objective.visible."
         )
     count = draws.integers(1, config.visible + 1, b, 1)
-    visible = torch.arange(length, device=latents.device) < count
+    positions = torch.arange(length, device=latents.device)
     acted = draws.uniform(b) >= config.action_dropout
-    forecast = model.predictor(latents, visible, model.flatten_actions(actions), acted).float()
-    error = (forecast - targets).square().mean(-1).masked_fill(visible, 0)
-    mean: Tensor = (error.sum(1) / (length - count[:, 0])).mean()
-    return mean
+    blocks = model.flatten_actions(actions)
+
+    def forecast_after(seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        visible = positions < count
+        forecast = model.predictor(seen, visible, blocks, acted).float()
+        error = (forecast - targets).square().mean(-1).masked_fill(visible, 0)
+        return forecast, (error.sum(1) / (length - count[:, 0]).clamp_min(1)).mean()
+
+    forecast, error = forecast_after(latents, count)
+    if not config.two_step_weight:
+        return error
+    imagined = torch.where((positions == count)[..., None], forecast, latents)
+    return error + config.two_step_weight * forecast_after(imagined, count + 1)[1]
 
 
 def inverse_error(model: WorldModel, latents: Tensor, actions: Tensor) -> Tensor:
