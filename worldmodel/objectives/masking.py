@@ -73,7 +73,7 @@ class Patches:
             :, None
         ]
         paint = colour.round().to(torch.uint8).repeat(1, self.config.patch**2)
-        return self._join(torch.where(masks[..., None], paint[:, None], patches))
+        return self.join(torch.where(masks[..., None], paint[:, None], patches))
 
     def error(self, drawn: Tensor, frames: Tensor, masks: Tensor) -> Tensor:
         """Return the mean squared error of the hidden patches, each normalised by its own mean and deviation.
@@ -94,7 +94,8 @@ class Patches:
         grid = frames.reshape(len(frames), self._rows, side, self._columns, side, 3)
         return grid.transpose(2, 3).reshape(len(frames), self.count, side * side * 3)
 
-    def _join(self, patches: Tensor) -> Tensor:
+    def join(self, patches: Tensor) -> Tensor:
+        """Put `[N, P, V]` together as `[N, H, W, 3]`."""
         side = self.config.patch
         grid = patches.view(len(patches), self._rows, self._columns, side, side, 3).transpose(2, 3)
         return grid.reshape(len(patches), self._rows * side, self._columns * side, 3)
