@@ -22,6 +22,8 @@ class AugmentConfig:
 
     Where things are must stay in the latents, for control. The crops and flips that image classifiers are
     trained with teach an encoder to ignore it, so there are none here: a shift of some pixels and a change of colour.
+    Some shift there must be: on the reacher, after 200 steps of SimCLR, joint angles were read from the latents with
+    a linear R² of 0.17 without it, 0.69 with either 2 or 4 pixels, and 0.33 before training (one seed).
 
     Attributes:
         shift: largest shift along each axis, pixels; what moves in repeats the border.
