@@ -13,6 +13,11 @@ def ranks() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def rank() -> int:
+    """Return which of them this is, counted from 0."""
+    return distributed.get_rank() if ranks() > 1 else 0
+
+
 def joint(rows: Tensor, dim: int = 0) -> Tensor:
     """Return the rows of all processes along `dim`, in order of their ranks; without others, `rows` itself.
 

@@ -98,6 +98,7 @@ class MaskedFuture(Objective):
         self.teacher = deepcopy(model.encoder).requires_grad_(False) if config.anti_collapse == "teacher" else None
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, MaskedFutureLogs]:
+        self.check_length(clips)
         config = self.config
         latents = model.encode(clips.frames)
         targets = self._targets(clips.frames, latents)

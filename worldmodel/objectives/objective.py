@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from worldmodel.errors import WorldModelError
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 
@@ -61,6 +62,19 @@ class Objective(nn.Module, ABC):
         Losses that compare the clips of a batch compare those of all processes (`joint`): the mean of the
         processes' gradients is the gradient of one process with the joint batch.
         """
+
+    def check_length(self, clips: ClipTensors) -> None:
+        """Refuse clips of fewer than `least_frames` frames.
+
+        Raises:
+            WorldModelError: they are too short.
+        """
+        length = clips.frames.shape[1]
+        if length < self.least_frames:
+            raise WorldModelError(
+                f"{type(self).__name__} needs clips of at least {self.least_frames} frames; these have {length}. "
+                "Use longer clips."
+            )
 
     @torch.no_grad()
     def after_step(self, model: WorldModel, progress: float) -> None:
