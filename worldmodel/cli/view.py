@@ -62,7 +62,7 @@ class Rollout:
             check_finished(self.run_folder)
             _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
             out = self.out or self.run_folder / "view"
-            visible = config.objective.visible
+            visible = config.masking.visible
             return view_rollout(model, recording, held_out, compute, out, visible=visible, horizon=self.horizon)
 
 

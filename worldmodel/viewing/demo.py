@@ -24,7 +24,7 @@ def write_demo_pictures(
 ) -> list[Path]:
     """Write the summary, the recording's and the rollout's pictures and videos into `out`; return their paths."""
     config = read_train_config(run)
-    visible, horizon = config.objective.visible, config.forecast.length - config.objective.visible
+    visible, horizon = config.masking.visible, config.forecast.length - config.masking.visible
     _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
     clips = Clips(recording, held_out, length=visible + horizon)
     batch = clips.take(evenly(len(clips), 1))
