@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.clips import ClipBatch, Clips
+from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
@@ -33,9 +34,7 @@ class Validation:
 
         `valid/error_k`: squared error k frames ahead, as a share of the latents' variance; 1 is as bad as
         forecasting the mean. `valid/copy_last_k`: the same when the last visible latent is taken for the forecast.
-        `latent/rank`: effective rank of the latents (RankMe: exp of the entropy of the singular values).
-
-        Source: Garrido et al., RankMe, 2023, equation 1.
+        `latent/rank`: effective rank of the latents, see `rankme`.
         """
         model.eval()
         latents, forecast = self._forecast(model, compute)
@@ -49,7 +48,7 @@ class Validation:
                 (forecast[:, self.visible - 1 + ahead] - target).square().mean() / variance
             ).item()
             values[f"valid/copy_last_{ahead}"] = ((last - target).square().mean() / variance).item()
-        values["latent/rank"] = effective_rank(latents.flatten(0, 1))
+        values["latent/rank"] = rankme(latents.flatten(0, 1))
         return values
 
     @torch.no_grad()
@@ -72,10 +71,3 @@ class Validation:
         with compute.autocast():
             latents = model.encode(frames)
             return latents, model.predictor(latents, visible, model.flatten_actions(actions)).float()
-
-
-def effective_rank(latents: Tensor) -> float:
-    """Return RankMe of centred latents `[N, D]`: between 1 and D."""
-    singular = torch.linalg.svdvals(latents.float() - latents.float().mean(0))
-    share = singular / singular.sum() + 1e-7
-    return float(torch.exp(-(share * share.log()).sum()))
