@@ -131,8 +131,8 @@ def check_alive(latents: Tensor) -> None:
         raise WorldModelError("The run's latents are not finite: its training diverged. Train it again.")
     if latents.var(0).mean() <= COLLAPSED * latents.square().mean().clamp(min=1e-30):
         raise WorldModelError(
-            "The run's latents have collapsed: every frame has the same one, so there is nothing to measure. Train again "
-            "with a larger weight against collapse, or a smaller learning rate."
+            "The run's latents have collapsed: every frame has the same one, so there is nothing to measure. Train "
+            "again with a larger weight against collapse, or a smaller learning rate."
         )
 
 
@@ -177,9 +177,9 @@ def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int
     length = latents.shape[1]
     if not 1 <= visible < length or length > model.longest_clip:
         raise WorldModelError(
-            f"Clips of {length} frames with {visible} visible were asked for; expected at least 1 visible, at least 1 to "
-            f"forecast, and at most the {model.longest_clip} frames that this model was trained on. Use another --length or "
-            "--visible."
+            f"Clips of {length} frames with {visible} visible were asked for; expected at least 1 visible, at least 1 "
+            f"to forecast, and at most the {model.longest_clip} frames that this model was trained on. Use another "
+            "--length or --visible."
         )
     parts = []
     for start in range(0, len(latents), CLIPS_AT_ONCE):

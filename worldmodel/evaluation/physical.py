@@ -85,8 +85,8 @@ def physical_states(provenance: Provenance, episodes: Sequence[Simulated]) -> Ph
     """
     if not has_states(episodes):
         raise RecordingError(
-            f"The recording of '{provenance.env}' holds no physics states: it was not simulated, so there is nothing to "
-            "probe for. Measure it without labels: worldmodel measure RUN RECORDING"
+            f"The recording of '{provenance.env}' holds no physics states: it was not simulated, so there is nothing "
+            "to probe for. Measure it without labels: worldmodel measure RUN RECORDING"
         )
     qpos, qvel = (np.concatenate([getattr(episode, name) for episode in episodes]) for name in ("qpos", "qvel"))
     if provenance.simulation is None:
@@ -115,8 +115,8 @@ def _model(provenance: Provenance, nq: int, nv: int) -> mujoco.MjModel:
         world.close()
     if (model.nq, model.nv) != (nq, nv):
         raise RecordingError(
-            f"The model of '{provenance.env}' here has {model.nq} positions and {model.nv} velocities; the recording holds "
-            f"{nq} and {nv}. Use the files and versions that it was recorded with; worldmodel info lists them."
+            f"The model of '{provenance.env}' here has {model.nq} positions and {model.nv} velocities; the recording "
+            f"holds {nq} and {nv}. Use the files and versions that it was recorded with; worldmodel info lists them."
         )
     return model
 

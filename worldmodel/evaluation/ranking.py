@@ -100,8 +100,8 @@ def rank_metrics(
     """
     if len(reports) != len(successes) or len(reports) < FEWEST:
         raise WorldModelError(
-            f"{len(reports)} measure reports and {len(successes)} planning successes were given; expected as many of each, "
-            f"at least {FEWEST}. Measure and plan with more runs."
+            f"{len(reports)} measure reports and {len(successes)} planning successes were given; expected as many of "
+            f"each, at least {FEWEST}. Measure and plan with more runs."
         )
     success = torch.tensor(successes, dtype=torch.float64)
     orders = torch.rand(ORDERS, len(success), generator=generator).argsort(dim=1)

@@ -18,7 +18,7 @@ def lidar(groups: Tensor) -> float:
     raises it less than it raises RankMe.
 
     Source: Thilak et al., LiDAR, 2024, section 4. Differs: groups are neighbouring frames instead of
-    augmented views of an image; delta is relative to the scatter within, so that the unit of the latents is of no matter.
+    augmented views of an image; delta is relative to the scatter within, so that the latents' unit does not matter.
     """
     groups = groups.double()
     means = groups.mean(1)

@@ -16,7 +16,7 @@ def rollout_error(forecast: Tensor, target: Tensor, variance: Tensor) -> Tensor:
         forecast, target: `[E, M, D]`.
         variance: of the latents, mean over their dimensions, a scalar.
 
-    Source: as in Zhou et al., DINO-WM, 2025 (open-loop latent error). Differs: divided by the variance, so that runs with
-    latents of different size compare.
+    Source: as in Zhou et al., DINO-WM, 2025 (open-loop latent error). Differs: divided by the variance, so that
+    runs with latents of different size compare.
     """
     return (forecast.float() - target.float()).square().mean((0, 2)) / variance

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ class _Perceptrons(nn.Module):
     def __init__(self, count: int, widths: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             drawn = torch.randn(count, before, after, generator=generator) / math.sqrt(before)
             self.weights.append(nn.Parameter(drawn))
             self.biases.append(nn.Parameter(torch.zeros(count, 1, after)))

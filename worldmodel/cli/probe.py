@@ -1,0 +1,153 @@
+"""`worldmodel probe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from worldmodel.cli.progress import bar
+from worldmodel.config import to_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.evaluation.probe import ProbeConfig, probe
+from worldmodel.evaluation.probes.readings import Spread
+from worldmodel.evaluation.probes.report import ProbeReport, ProbeResult
+from worldmodel.training.checkpoint import load_model
+from worldmodel.training.device import choose_compute
+
+
+@dataclass(frozen=True)
+class Command:
+    """Read the physical state from a run's latents, with few labels and with many, on held-out episodes.
+
+    Attributes:
+        run_folder: folder of a trained run.
+        recording: folder of the recording that it was trained on.
+        out: folder for `report.json`; `probe` inside the run when left out.
+        device: "auto" takes CUDA where there is one, else the CPU.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path, tyro.conf.Positional]
+    out: Path | None = None
+    config: Annotated[ProbeConfig, tyro.conf.arg(name="")] = field(default_factory=ProbeConfig)
+    device: str = "auto"
+
+    def run(self) -> None:
+        out = self.out or self.run_folder / "probe"
+        with Recording.open(self.recording) as recording:
+            report = probe_with_bar(self.config, self.run_folder, recording, out, self.device)
+        print_report(report)
+        Console().print(f"Report: {out / 'report.json'}", soft_wrap=True)
+
+
+def probe_with_bar(config: ProbeConfig, run: Path, recording: Recording, out: Path, device: str) -> ProbeReport:
+    """Probe with a progress bar; write `config.json` and `report.json` into `out`."""
+    compute = choose_compute(device)
+    model = load_model(run, compute.device)
+    with bar("Probing") as shown:
+        report = probe(
+            config,
+            model=model,
+            recording=recording,
+            run=run,
+            compute=compute,
+            progress=lambda done, total, what: shown.update(done, total, what),
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(to_json(config), encoding="utf-8")
+    report.write(out / "report.json")
+    return report
+
+
+def print_report(report: ProbeReport) -> None:
+    """Print R² by share of labels, then every dimension at the largest share, then what forecasts hold."""
+    console = Console()
+    console.print(_by_labels(report))
+    console.print(_by_dimension(report))
+    if report.rollouts:
+        console.print(_by_horizon(report))
+    still = f" Never moves, not read: {', '.join(report.still)}." if report.still else ""
+    tuned = max((r.readings.seeds for r in report.results if r.method in ("fine-tuned", "from scratch")), default=0)
+    console.print(
+        f"Mean ± standard deviation over {report.results[0].readings.seeds} seeds"
+        + (f", {tuned} for encoders that are trained" if tuned else "; no encoder was trained (--tune.seeds 0)")
+        + f". {report.seconds:.0f} s.{still}"
+    )
+
+
+def _by_labels(report: ProbeReport) -> Table:
+    table = Table(
+        title=f"{report.env}: R² on {report.held_out_frames:,} frames of {report.held_out_episodes} held-out episodes "
+        "(1 perfect, 0 the mean)",
+        title_justify="left",
+    )
+    for name in ("source", "method", "features", "read"):
+        table.add_column(name)
+    episodes = {r.labels: r.episodes for r in report.results}
+    for share, count in sorted(episodes.items()):
+        table.add_column(f"{share:.3%} of labels\n{count} episodes".replace(".000", ""), justify="right")
+    for (source, method, features), results in _ways(report).items():
+        for kind in ("positions", "velocities"):
+            if kind == "velocities" and features == "z_t":
+                continue  # a single frame does not show them
+            cells = [str(getattr(result.readings, kind) or "none") for result in results]
+            style = "bold" if source == "world model" else ""
+            table.add_row(source, method, features, kind, *cells, style=style)
+    return table
+
+
+def _by_dimension(report: ProbeReport) -> Table:
+    largest = max(result.labels for result in report.results)
+    shown = [r for r in report.results if r.labels == largest and r.features != "z_t"]
+    table = Table(
+        title=f"Each dimension from z_t-1, z_t at {largest:.0%} of the labels: R² (RMSE in its unit)",
+        title_justify="left",
+    )
+    table.add_column("dimension")
+    for result in shown:
+        table.add_column(f"{result.source}, {result.method}", justify="right")
+    for index, dimension in enumerate(report.dimensions):
+        cells = [f"{r.readings.r2[index].mean:.2f} ({r.readings.rmse[index].mean:.3g})" for r in shown]
+        table.add_row(str(dimension), *cells)
+    for index, name in enumerate(report.angles):
+        table.add_row(f"{name} [rad]", *(f"({r.readings.angle_rmse[index].mean:.3g})" for r in shown))
+    return table
+
+
+def _by_horizon(report: ProbeReport) -> Table:
+    table = Table(
+        title=f"R² of forecasts by frames ahead, {report.visible} visible (of the same frames encoded)",
+        title_justify="left",
+    )
+    for name in ("method", "features", "read"):
+        table.add_column(name)
+    horizons = sorted({result.ahead for result in report.rollouts})
+    for ahead in horizons:
+        table.add_column(str(ahead), justify="right")
+    for method, features in dict.fromkeys((r.method, r.features) for r in report.rollouts):
+        results = sorted(
+            (r for r in report.rollouts if (r.method, r.features) == (method, features)), key=lambda r: r.ahead
+        )
+        for kind in ("positions", "velocities"):
+            if kind == "velocities" and features == "z_t":
+                continue
+            pairs = [(getattr(r.forecast, kind), getattr(r.encoded, kind)) for r in results]
+            table.add_row(method, features, kind, *(f"{_mean(a)} ({_mean(b)})" for a, b in pairs))
+    return table
+
+
+def _ways(report: ProbeReport) -> dict[tuple[str, str, str], list[ProbeResult]]:
+    """Return the results of each way of reading, by rising share of labels."""
+    ways: dict[tuple[str, str, str], list[ProbeResult]] = {}
+    for result in sorted(report.results, key=lambda result: result.labels):
+        ways.setdefault((result.source, result.method, result.features), []).append(result)
+    return ways
+
+
+def _mean(spread: Spread | None) -> str:
+    return f"{spread.mean:.2f}" if spread else "none"
