@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from worldmodel.evaluation.latents import (
 )
 from worldmodel.evaluation.probes.data import LabelledFrames, ProbeData, read_probe_data
 from worldmodel.evaluation.probes.labels import label_rows, labelled_episodes, share_of
-from worldmodel.evaluation.probes.mlp import MLPProbeConfig, fit_mlps
+from worldmodel.evaluation.probes.mlp import MLPProbe, MLPProbeConfig, fit_mlps, new_mlp
 from worldmodel.evaluation.probes.pixels import fit_pixel_pca
 from worldmodel.evaluation.probes.probe import Probe
 from worldmodel.evaluation.probes.readings import angles_of, score
@@ -67,6 +67,11 @@ class ProbeConfig:
         for name, least in (("seeds", 1), ("frames", 2), ("visible", 2)):
             if getattr(self, name) < least:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least {least}.")
+        if self.tune.seeds > self.seeds:
+            raise WorldModelError(
+                f"tune.seeds is {self.tune.seeds} and seeds {self.seeds}; expected no more, since fine-tuning "
+                "starts from the probes. Raise --seeds."
+            )
         _ = self.shares  # names a share that is none
 
     @property
@@ -146,6 +151,19 @@ class _Latents:
     held_out: Tensor
 
 
+@dataclass(frozen=True)
+class _Readers:
+    """Probes of frozen latents by the features that they read, one for each seed."""
+
+    ridge: dict[Features, Sequence[Probe]]
+    mlp: dict[Features, Sequence[MLPProbe]]
+
+    def each(self) -> Iterator[tuple[Method, Features, Sequence[Probe]]]:
+        for kind in (SINGLE, PAIR):
+            yield "ridge", kind, self.ridge[kind]
+            yield "MLP", kind, self.mlp[kind]
+
+
 class _Prober:
     """Does one kind of reading after another on the same data."""
 
@@ -156,7 +174,7 @@ class _Prober:
         self._fresh = untrained(model, seed=0)
         self._latents = self._encode(model)
         check_alive(self._latents.training)
-        self._readers: Mapping[tuple[Method, Features], Sequence[Probe]] = {}
+        self._readers: dict[float, _Readers] = {}
 
     def frozen(self) -> list[ProbeResult]:
         """Read frozen features: the run's latents, and, as controls, a random encoder's and PCA's."""
@@ -170,13 +188,10 @@ class _Prober:
                 self._tell(f"{source}, {share:.3g} labelled")
                 readers = self._fit(latents, share)
                 if source == "world model":
-                    self._readers = readers  # those with the most labels remain
-                results += [
-                    self._result(
-                        source, method, features, share, [one(self._held(latents, features)) for one in probes]
-                    )
-                    for (method, features), probes in readers.items()
-                ]
+                    self._readers[share] = readers
+                for method, features, probes in readers.each():
+                    read = [one(self._held(latents, features)) for one in probes]
+                    results.append(self._result(source, method, features, share, read))
         return results
 
     def rollouts(self) -> Iterator[RolloutResult]:
@@ -191,7 +206,7 @@ class _Prober:
         rows = torch.from_numpy(held.first[clips.episode] + clips.start)
         for now in range(visible, length):
             target = held.states[rows + now]
-            for (method, features), probes in self._readers.items():
+            for method, features, probes in self._readers[self._config.shares[-1]].each():
                 read = [
                     score(
                         [one(_features(x[:, now - 1], x[:, now], features)) for one in probes],
@@ -207,21 +222,24 @@ class _Prober:
         config, data, held = self._config, self._data.training, self._data.held_out
         pretrained = method == "fine-tuned"
         model = self._model if pretrained else self._fresh
-        latents = self._latents if pretrained else self._encode(self._fresh)
+        latents = self._encode(model).training if not pretrained and config.tune.seeds else self._latents.training
+        pairs = _features(latents.roll(1, 0), latents, PAIR)
         for share in config.shares if config.tune.seeds else ():
             read = []
             for seed in range(config.tune.seeds):
                 self._tell(f"{method}, {share:.3g} labelled, seed {seed}")
+                rows, drawn = label_rows(data.first, share, seed), torch.Generator().manual_seed(seed)
                 reader = tune(
                     config.tune,
                     model=model,
+                    head=self._readers[share].mlp[PAIR][seed]
+                    if pretrained
+                    else new_mlp(config.mlp.width, pairs, data.states, rows, drawn),
                     frames=data.frames,
-                    latents=latents.training,
                     states=data.states,
-                    rows=label_rows(data.first, share, seed),
+                    rows=rows,
                     compute=self._compute,
                     seed=seed,
-                    pretrained=pretrained,
                 )
                 read.append(read_tuned(reader, held.frames, held.rows, self._compute))
             yield self._result("world model" if pretrained else "random encoder", method, PAIR, share, read)
@@ -235,16 +253,16 @@ class _Prober:
         pca = fit_pixel_pca(self._data.training.frames, count, self._compute.device)
         return _Latents(pca(self._data.training.frames), pca(self._data.held_out.frames))
 
-    def _fit(self, latents: _Latents, share: float) -> dict[tuple[Method, Features], Sequence[Probe]]:
+    def _fit(self, latents: _Latents, share: float) -> _Readers:
         """Fit both probes to both kinds of features, for every seed."""
         config, data = self._config, self._data.training
         rows = [label_rows(data.first, share, seed) for seed in range(config.seeds)]
-        readers: dict[tuple[Method, Features], Sequence[Probe]] = {}
+        readers = _Readers({}, {})
         for kind in (SINGLE, PAIR):
             features = _features(latents.training.roll(1, 0), latents.training, kind)
             generator = torch.Generator().manual_seed(0)
-            readers["ridge", kind] = [fit_ridge(features, data.states, one) for one in rows]
-            readers["MLP", kind] = fit_mlps(config.mlp, features, data.states, rows, generator)
+            readers.ridge[kind] = [fit_ridge(features, data.states, one) for one in rows]
+            readers.mlp[kind] = fit_mlps(config.mlp, features, data.states, rows, generator)
         return readers
 
     def _held(self, latents: _Latents, kind: Features) -> Tensor:

@@ -37,8 +37,9 @@ def labelled_episodes(episodes: int, share: float) -> int:
     if count < FEWEST:
         least = next(percent for percent in range(1, 101) if round(episodes * percent / 100) >= FEWEST)
         raise RecordingError(
-            f"{share:.3g} of {episodes} training episodes are {count} labelled ones; expected at least {FEWEST}, one "
-            f"to fit to and one to choose by. Use larger shares, such as --labels {least}% 100%, or record more episodes."
+            f"{share:.3g} of {episodes} training episodes are {count} labelled ones; expected at least {FEWEST}, "
+            f"one to fit to and one to choose by. Use larger shares, such as --labels {least}% 100%, or record more "
+            "episodes."
         )
     return count
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.probes.probe import Probe, Rows, Scale
+from worldmodel.evaluation.probes.probe import Rows, Scale
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,26 @@ class MLPProbe:
 
     @torch.no_grad()
     def __call__(self, features: Tensor) -> Tensor:
-        x = self.features.to(features)
-        for weight, bias in self.layers[:-1]:
-            x = F.gelu(x @ weight + bias, approximate="tanh")
-        weight, bias = self.layers[-1]
-        return self.targets.back(x @ weight + bias)
+        return self.targets.back(perceptron(self.layers, self.features.to(features)))
+
+
+def perceptron(layers: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    """Take `x [N, D]` through pairs of weights and biases, with a GELU between them."""
+    for weight, bias in layers[:-1]:
+        x = F.gelu(x @ weight + bias, approximate="tanh")
+    weight, bias = layers[-1]
+    return x @ weight + bias
+
+
+def new_mlp(width: int, features: Tensor, targets: Tensor, rows: Rows, generator: torch.Generator) -> MLPProbe:
+    """Return a perceptron that has learned nothing but the scales of features `[N, D]` and targets `[N, S]`."""
+    net = _Perceptrons(1, (features.shape[1], width, width, targets.shape[1]), generator).to(features.device)
+    return MLPProbe(Scale.of(features[rows.training]), Scale.of(targets[rows.training]), net.one(0))
 
 
 def fit_mlps(
     config: MLPProbeConfig, features: Tensor, targets: Tensor, rows: Sequence[Rows], generator: torch.Generator
-) -> list[Probe]:
+) -> list[MLPProbe]:
     """Fit one perceptron to each of `rows`, all at once.
 
     Args:
