@@ -71,7 +71,7 @@ def print_report(report: MeasureReport) -> None:
         f"{report.latent} dimensions",
         title_justify="left",
     )
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("better")
     table.add_column("what it tells")

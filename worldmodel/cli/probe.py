@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from worldmodel.cli.progress import bar
@@ -107,9 +108,9 @@ def _by_dimension(report: ProbeReport) -> Table:
         table.add_column(_name(result).replace(", ", "\n"), justify="right", style=_style(result))
     for index, dimension in enumerate(report.dimensions):
         cells = [f"{r.readings.r2[index].mean:.2f}  {r.readings.rmse[index].mean:.2g}" for r in shown]
-        table.add_row(str(dimension), *cells)
+        table.add_row(escape(str(dimension)), *cells)
     for index, name in enumerate(report.angles):
-        table.add_row(f"{name} [rad]", *(f"{r.readings.angle_rmse[index].mean:.2g}" for r in shown))
+        table.add_row(escape(f"{name} [rad]"), *(f"{r.readings.angle_rmse[index].mean:.2g}" for r in shown))
     return table
 
 

@@ -174,13 +174,7 @@ def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int
     Raises:
         WorldModelError: the clips are longer than those that the model was trained on.
     """
-    length = latents.shape[1]
-    if not 1 <= visible < length or length > model.longest_clip:
-        raise WorldModelError(
-            f"Clips of {length} frames with {visible} visible were asked for; expected at least 1 visible, at least 1 "
-            f"to forecast, and at most the {model.longest_clip} frames that this model was trained on. Use another "
-            "--length or --visible."
-        )
+    check_length(model, latents.shape[1], visible)
     parts = []
     for start in range(0, len(latents), CLIPS_AT_ONCE):
         seen, acted = (x[start : start + CLIPS_AT_ONCE] for x in (latents, blocks))
@@ -188,6 +182,16 @@ def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int
             memory = model.remember(seen[:, :visible], acted[:, : visible - 1])
             parts.append(model.imagine(memory, acted[:, None, visible - 1 :])[:, 0].float())
     return torch.cat(parts)
+
+
+def check_length(model: WorldModel, length: int, visible: int) -> None:
+    """Refuse clips of `length` frames that `model` cannot forecast from `visible` ones."""
+    if not 1 <= visible < length or length > model.longest_clip:
+        raise WorldModelError(
+            f"Clips of {length} frames with {visible} visible were asked for; expected at least 1 visible, at least 1 "
+            f"to forecast, and at most the {model.longest_clip} frames that this model was trained on. Use another "
+            "--length or --visible."
+        )
 
 
 def untrained(model: WorldModel, seed: int) -> WorldModel:

@@ -18,6 +18,7 @@ from worldmodel.evaluation.latents import (
     EncodedClips,
     EncodedEpisode,
     check_alive,
+    check_length,
     choose_episodes,
     cut_clips,
     encode_episodes,
@@ -165,6 +166,7 @@ def measure(
     """
     started = time.perf_counter()
     split = split_of(run, model, recording)
+    check_length(model, config.length, config.visible)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames)
     training = choose_episodes(recording, split.training, frames=2 * config.frames)
     total = int(recording.whole_frames[held_out].sum() + recording.whole_frames[training].sum())
