@@ -85,7 +85,7 @@ def choose_episodes(recording: Recording, episodes: NDArray[np.int64], *, frames
     return episodes[np.unique(np.linspace(0, len(episodes) - 1, count).round().astype(np.int64))]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_frames(model: WorldModel, frames: NDArray[np.uint8], compute: Compute) -> Tensor:
     """Encode `frames [F, H, W, 3]`, uint8, as `[F, D]` float32, some at a time."""
     parts = []
@@ -160,7 +160,7 @@ def cut_clips(episodes: Sequence[EncodedEpisode], *, length: int, most: int) -> 
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int, compute: Compute) -> Tensor:
     """Forecast what follows the first C = `visible` frames of clips, in one open-loop pass.
 

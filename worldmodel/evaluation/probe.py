@@ -229,12 +229,14 @@ class _Prober:
             for seed in range(config.tune.seeds):
                 self._tell(f"{method}, {share:.3g} labelled, seed {seed}")
                 rows, drawn = label_rows(data.first, share, seed), torch.Generator().manual_seed(seed)
+                if pretrained:
+                    head = self._readers[share].mlp[PAIR][seed]
+                else:
+                    head = new_mlp(config.mlp.width, pairs, data.states, rows, drawn)
                 reader = tune(
                     config.tune,
                     model=model,
-                    head=self._readers[share].mlp[PAIR][seed]
-                    if pretrained
-                    else new_mlp(config.mlp.width, pairs, data.states, rows, drawn),
+                    head=head,
                     frames=data.frames,
                     states=data.states,
                     rows=rows,
@@ -246,7 +248,7 @@ class _Prober:
 
     def _encode(self, model: WorldModel) -> _Latents:
         sides = (self._data.training, self._data.held_out)
-        return _Latents(*(encode_frames(model, side.frames, self._compute).clone() for side in sides))
+        return _Latents(*(encode_frames(model, side.frames, self._compute) for side in sides))
 
     def _components(self) -> _Latents:
         count = self._latents.training.shape[1]
