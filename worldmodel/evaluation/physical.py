@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -107,7 +108,8 @@ def _model(provenance: Provenance, nq: int, nv: int) -> mujoco.MjModel:
     """Return the recorded model, from its source where that suffices, else from its environment."""
     assert provenance.simulation is not None
     try:
-        model = mujoco.MjModel.from_xml_string(provenance.simulation.mjcf)
+        with _no_remarks():
+            model = mujoco.MjModel.from_xml_string(provenance.simulation.mjcf)
     except ValueError:  # it needs further files, or is not known
         world = make_world(provenance.env, provenance.env_arguments)
         world.reset(np.random.default_rng(provenance.seed))
@@ -119,6 +121,17 @@ def _model(provenance: Provenance, nq: int, nv: int) -> mujoco.MjModel:
             f"holds {nq} and {nv}. Use the files and versions that it was recorded with; worldmodel info lists them."
         )
     return model
+
+
+@contextmanager
+def _no_remarks() -> Iterator[None]:
+    """Keep back MuJoCo's remarks on old XML, which it also writes into a file where the user stands."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda remark: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
 
 
 def _plain(name: str, values: Array, kind: Kind) -> Iterator[tuple[Dimension, Array]]:
