@@ -13,6 +13,9 @@ import worldmodel
 from worldmodel.config import from_json, to_json
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig
+from worldmodel.evaluation.measure import MeasureConfig
+from worldmodel.evaluation.probe import ProbeConfig
+from worldmodel.evaluation.probes.tuning import TuneConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
@@ -26,6 +29,8 @@ from worldmodel.training.stage import StageConfig
         TrainConfig(),
         TrainConfig(see=StageConfig(steps=7, batch=2, length=4), held_out=0.25, seed=9),
         EvaluationConfig(),
+        MeasureConfig(length=9, visible=4),
+        ProbeConfig(labels=("5%",), tune=TuneConfig(seeds=0)),
         EvaluationConfig(planning=PlanningConfig(hold=1, cem=CEMConfig(elites=3, spread=1.0)), episodes=2),
     ],
 )

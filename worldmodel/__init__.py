@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from worldmodel.envs.registry import make_task, make_world
     from worldmodel.errors import WorldModelError
     from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
+    from worldmodel.evaluation.measure import MeasureConfig, measure
+    from worldmodel.evaluation.probe import ProbeConfig, probe
     from worldmodel.models.world_model import WorldModel, WorldModelConfig
     from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
     from worldmodel.training.checkpoint import load_model
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "Clips": "datasets.clips",
     "EvaluationConfig": "evaluation.evaluate",
+    "MeasureConfig": "evaluation.measure",
     "PlanningConfig": "planning.policy",
     "PlanningPolicy": "planning.policy",
+    "ProbeConfig": "evaluation.probe",
     "RecordConfig": "datasets.recorder",
     "Recording": "datasets.reader",
     "TrainConfig": "training.config",
@@ -44,14 +48,18 @@ _HOMES = {
     "load_model": "training.checkpoint",
     "make_task": "envs.registry",
     "make_world": "envs.registry",
+    "measure": "evaluation.measure",
+    "probe": "evaluation.probe",
     "record": "datasets.recorder",
 }
 
 __all__ = [
     "Clips",
     "EvaluationConfig",
+    "MeasureConfig",
     "PlanningConfig",
     "PlanningPolicy",
+    "ProbeConfig",
     "RecordConfig",
     "Recording",
     "TrainConfig",
@@ -64,6 +72,8 @@ __all__ = [
     "load_model",
     "make_task",
     "make_world",
+    "measure",
+    "probe",
     "record",
 ]
 

@@ -5,24 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import Compute
-from worldmodel.training.validation import Validation, effective_rank
-
-
-def test_effective_rank_known_answers() -> None:
-    axes = torch.cat([torch.eye(6), -torch.eye(6)])
-    assert effective_rank(axes + 5) == pytest.approx(6, rel=1e-3)
-    assert effective_rank(axes * torch.tensor([1.0, 1, 1, 0, 0, 0])) == pytest.approx(3, rel=1e-3)
-    assert effective_rank(axes * torch.tensor([1.0, 0, 0, 0, 0, 0])) == pytest.approx(1, rel=1e-3)
-    share = torch.tensor([0.75, 0.25])
-    expected = float(torch.exp(-(share * share.log()).sum()))
-    assert effective_rank(axes * torch.tensor([3.0, 1, 0, 0, 0, 0])) == pytest.approx(expected, rel=1e-3)
+from worldmodel.training.validation import Validation
 
 
 def test_what_is_measured_and_drawn(trained: Path, reacher: Path, cpu: Compute) -> None:

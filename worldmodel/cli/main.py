@@ -27,6 +27,8 @@ COMMANDS = {
     "import": "Make a recording of videos, or of a dataset of Minari, LeRobot, robomimic or stable-worldmodel.",
     "export": "Write a recording in one of those formats.",
     "train": "Train a world model on a recording.",
+    "measure": "Tell, without labels, what a model has learned.",
+    "probe": "Read the physical state from latents, with few labels and many.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
     "view": "Make videos and pictures of a recording or of what a model imagines.",
 }

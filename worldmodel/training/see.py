@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from worldmodel.datasets.clips import Clips
+from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.models.whitening import whiten
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
@@ -18,7 +19,7 @@ from worldmodel.training.feed import on_device
 from worldmodel.training.health import LEAST_SPREAD, collapse
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
-from worldmodel.training.validation import effective_rank, relative_spread
+from worldmodel.training.validation import relative_spread
 
 
 class SeeStage(Stage):
@@ -91,5 +92,5 @@ class SeeStage(Stage):
         sample = torch.cat(latents)
         spread = relative_spread(sample)
         if spread < LEAST_SPREAD:
-            raise collapse(effective_rank(sample), spread)
+            raise collapse(rankme(sample), spread)
         whiten(model, sample, self._whiten_floor)

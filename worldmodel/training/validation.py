@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.clips import ClipBatch, Clips
+from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
@@ -24,7 +25,7 @@ class Validated:
         error: squared error by frames ahead, as a share of the latents' variance; 1 is as bad as forecasting the
             mean.
         copy_last: the same when the last visible latent is taken for the forecast.
-        rank: effective rank of the latents (RankMe: exp of the entropy of the singular values).
+        rank: effective rank of the latents, see `rankme`.
         spread: standard deviation of the latents over frames, as a share of their root mean square.
         spectrum: singular values of the centred latents, the largest first, as shares of their sum, `[D]` float32.
     """
@@ -60,10 +61,7 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, model: WorldModel, compute: Compute) -> Validated:
-        """Forecast the clips one frame ahead and to their end.
-
-        Source: Garrido et al., RankMe, 2023, equation 1, for the rank.
-        """
+        """Forecast the clips one frame ahead and to their end."""
         model.eval()
         latents, forecast = self._forecast(model, compute)
         model.train()
@@ -77,7 +75,7 @@ class Validation:
             copy_last[ahead] = ((last - target).square().mean() / variance).item()
         singular = torch.linalg.svdvals(frames - frames.mean(0))
         spectrum = (singular / singular.sum().clamp_min(1e-12)).cpu().numpy()
-        return Validated(error, copy_last, effective_rank(frames), relative_spread(frames), spectrum)
+        return Validated(error, copy_last, rankme(frames), relative_spread(frames), spectrum)
 
     @torch.no_grad()
     def strip(self, model: WorldModel, compute: Compute, clip: int = 0) -> NDArray[np.uint8]:
@@ -112,10 +110,3 @@ class Validation:
 def relative_spread(latents: Tensor) -> float:
     """Return the standard deviation of latents `[N, D]` as a share of their root mean square: 0 where all are one."""
     return float((latents.var(0).mean() / latents.square().mean().clamp_min(1e-12)).sqrt())
-
-
-def effective_rank(latents: Tensor) -> float:
-    """Return RankMe of centred latents `[N, D]`: between 1 and D."""
-    singular = torch.linalg.svdvals(latents.float() - latents.float().mean(0))
-    share = singular / singular.sum().clamp_min(1e-12) + 1e-7
-    return float(torch.exp(-(share * share.log()).sum()))

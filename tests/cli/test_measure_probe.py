@@ -1,0 +1,69 @@
+"""`worldmodel measure` and `worldmodel probe`: tables to read, reports to keep, and mistakes in one paragraph."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from worldmodel.cli.main import run
+from worldmodel.evaluation.measure import MeasureReport
+from worldmodel.evaluation.probes.report import ProbeReport
+from worldmodel.evaluation.ranking import METRICS
+from worldmodel.training.device import Compute
+
+MEASURE = ["--length", "5", "--visible", "2", "--probe.steps", "5", "--device", "cpu"]
+PROBE = ["--labels", "40%", "100%", "--seeds", "1", "--visible", "2", "--mlp.steps", "5", "--device", "cpu"]
+NO_TUNING = ["--tune.seeds", "0"]
+
+
+@pytest.fixture(autouse=True)
+def in_full_precision(monkeypatch: pytest.MonkeyPatch, cpu: Compute) -> None:
+    """A model that has learned for a moment has latents so alike that bfloat16 cannot tell them apart."""
+    for command in ("measure", "probe"):
+        monkeypatch.setattr(f"worldmodel.cli.{command}.choose_compute", lambda device: cpu)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    assert run(arguments) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_measure_prints_and_writes(
+    capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path
+) -> None:
+    assert run(["measure", str(trained), str(reacher), "--out", str(tmp_path), *MEASURE]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in METRICS)
+    assert "frames ahead" in text
+    assert MeasureReport.read(tmp_path / "report.json").episodes == 1
+    assert json.loads((tmp_path / "config.json").read_text())["length"] == 5
+
+
+def test_probe_prints_and_writes(
+    capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path
+) -> None:
+    tuned = ["--tune.seeds", "1", "--tune.steps", "1"]
+    assert run(["probe", str(trained), str(reacher), "--out", str(tmp_path), *PROBE, *tuned]) == 0
+    text = capsys.readouterr().out
+    for part in ("world model, ridge", "PCA of pixels, MLP", "from scratch", "elbow velocity [rad/s]", "elbow [rad]"):
+        assert part in text
+    assert ProbeReport.read(tmp_path / "report.json").training_episodes == 5
+    assert run(["probe", str(trained), str(reacher), "--out", str(tmp_path), *PROBE, *NO_TUNING]) == 0
+    assert "no encoder was trained" in capsys.readouterr().out
+
+
+def test_mistakes_are_told(capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path) -> None:
+    where, out = [str(trained), str(reacher)], ["--out", str(tmp_path / "out")]
+    assert "at most the 5 frames" in error_of(capsys, ["measure", *where, *out, "--device", "cpu"])
+    assert "--labels 30% 100%" in error_of(capsys, ["probe", *where, *out, "--labels", "1%", "--device", "cpu"])
+    assert "labels is 'half'" in error_of(capsys, ["probe", *where, *out, "--labels", "half"])
+    assert "worldmodel train" in error_of(capsys, ["measure", str(tmp_path), str(reacher)])
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(trained, unfinished)
+    config = unfinished / "config.json"
+    config.write_text(config.read_text().replace('"steps": 4', '"steps": 5'))
+    assert "is not finished" in error_of(capsys, ["probe", str(unfinished), str(reacher), *PROBE, *NO_TUNING])
+    assert not (tmp_path / "out").exists()

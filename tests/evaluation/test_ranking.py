@@ -1,0 +1,92 @@
+"""Which metric foretells planning success, over runs whose order is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.evaluation.measure import MeasureReport
+from worldmodel.evaluation.metrics.action_probe import ActionTransfer
+from worldmodel.evaluation.ranking import METRICS, rank_metrics, read_success
+
+REPORT = MeasureReport(
+    env="somewhere",
+    episodes=1,
+    frames=10,
+    clips=5,
+    latent=8,
+    rankme=1.0,
+    lidar=1.0,
+    alpha_req=1.0,
+    straightness=0.0,
+    alignment=1.0,
+    uniformity=-1.0,
+    distance_correlation=0.0,
+    visible=3,
+    rollout_error=(0.1, 0.2),
+    copy_last=(0.5, 1.0),
+    shuffled_actions=(0.3, 0.4),
+    actions=ActionTransfer(0.5, 0.4, 0.3, 0.2),
+    state_cka=None,
+    seconds=1.0,
+)
+SUCCESSES = (0.2, 0.4, 0.6, 0.8, 0.9)
+
+
+def test_metrics_are_turned_so_that_one_is_good() -> None:
+    reports = [
+        replace(
+            REPORT,
+            rankme=float(i**3),  # rises with success
+            rollout_error=(1.0 - 0.1 * i, 0.2),  # falls, which is good
+            straightness=-float(i),  # falls, which is bad
+            alpha_req=1.0 + (-1) ** i * (5 - i),  # comes nearer to 1 from both sides
+            lidar=(2.0, 1.0, 4.0, 3.0, 5.0)[i],  # two neighbours changed places, twice
+        )
+        for i in range(5)
+    ]
+    ranked = {r.name: r for r in rank_metrics(reports, SUCCESSES, torch.Generator().manual_seed(0))}
+    for name in ("rankme", "rollout_error_first", "alpha_req"):
+        assert ranked[name].correlation == pytest.approx(1)
+        assert ranked[name].chance == pytest.approx(2 / 120, abs=0.006)  # of 5! orders, two are as good
+    assert ranked["straightness"].correlation == pytest.approx(-1)
+    assert ranked["lidar"].correlation == pytest.approx(0.8)
+    assert ranked["uniformity"].correlation == 0  # the same for all
+    assert ranked["uniformity"].chance == 1
+    assert set(ranked) == set(METRICS) - {"state_cka"}  # nobody recorded states
+    assert ranked["rankme"].runs == 5
+
+
+def test_the_best_comes_first() -> None:
+    reports = [replace(REPORT, lidar=float(i)) for i in range(5)]
+    assert rank_metrics(reports, SUCCESSES, torch.Generator().manual_seed(0))[0].name == "lidar"
+
+
+@pytest.mark.parametrize(("runs", "successes"), [(2, 2), (3, 4)])
+def test_too_few_runs_are_refused(runs: int, successes: int) -> None:
+    with pytest.raises(WorldModelError, match=f"{runs} measure reports and {successes} planning"):
+        rank_metrics([REPORT] * runs, [0.5] * successes, torch.Generator())
+
+
+def test_success_is_read_from_a_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text('{"success": {"value": 0.25, "low": 0.1, "high": 0.4, "count": 20}}')
+    assert read_success(path) == 0.25
+    for text in ("{}", '{"success": 3}', "not JSON"):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match="worldmodel plan"):
+            read_success(path)
+    with pytest.raises(CheckpointError, match="missing"):
+        read_success(tmp_path / "nothing.json")
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    REPORT.write(tmp_path / "report.json")
+    assert MeasureReport.read(tmp_path / "report.json") == REPORT
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"missing fields.*worldmodel measure"):
+        MeasureReport.read(tmp_path / "report.json")

@@ -1,0 +1,202 @@
+"""Episodes as a model sees them: encoded once, for every number that is taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.errors import RecordingError, WorldModelError
+from worldmodel.evaluation.evaluate import check_finished, check_fits
+from worldmodel.models.world_model import WorldModel
+from worldmodel.training.config import read_train_config
+from worldmodel.training.device import Compute
+
+FRAMES_AT_ONCE = 256
+CLIPS_AT_ONCE = 512
+COLLAPSED = 1e-12  # variance of the latents, as a share of their mean square
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers of the episodes that a run was trained on, and of those held out."""
+
+    training: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EncodedEpisode:
+    """One episode as the model sees it.
+
+    Shapes: F frames, whole action blocks apart; K control steps in a block, A actuators, D latent.
+
+    Attributes:
+        latents: `[F, D]` float32.
+        blocks: `[F - 1, K, A]` float32, in the actuators' units; block t leads from frame t to frame t + 1.
+        qpos, qvel: `[F, ...]` float64, the physics state, with no columns where none was recorded.
+    """
+
+    latents: Tensor
+    blocks: Tensor
+    qpos: NDArray[np.float64]
+    qvel: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EncodedClips:
+    """E clips of L frames out of encoded episodes.
+
+    Attributes:
+        latents: `[E, L, D]` float32.
+        blocks: `[E, L - 1, K, A]` float32.
+        episode, start: `[E]` int64, which of the episodes a clip comes from, and its first frame there.
+    """
+
+    latents: Tensor
+    blocks: Tensor
+    episode: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+
+def split_of(run: Path, model: WorldModel, recording: Recording) -> Split:
+    """Return the split that a run was trained with.
+
+    Raises:
+        CheckpointError: the run is not finished.
+        WorldModelError: `recording` is not the one that the run was trained on.
+    """
+    check_fits(model, recording)
+    config = read_train_config(run)
+    check_finished(run)
+    return Split(*split_episodes(recording.episodes, config.held_out, config.seed))
+
+
+def choose_episodes(recording: Recording, episodes: NDArray[np.int64], *, frames: int) -> NDArray[np.int64]:
+    """Return as many of `episodes`, evenly chosen, as have about `frames` frames; all if they have no more."""
+    held = int(recording.whole_frames[episodes].sum())
+    count = max(1, round(len(episodes) * min(1.0, frames / max(1, held))))
+    return episodes[np.unique(np.linspace(0, len(episodes) - 1, count).round().astype(np.int64))]
+
+
+@torch.no_grad()
+def encode_frames(model: WorldModel, frames: NDArray[np.uint8], compute: Compute) -> Tensor:
+    """Encode `frames [F, H, W, 3]`, uint8, as `[F, D]` float32, some at a time."""
+    parts = []
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        with compute.autocast():
+            part = model.encode(torch.from_numpy(frames[start : start + FRAMES_AT_ONCE]).to(compute.device))
+        parts.append(part.float())
+    return torch.cat(parts)
+
+
+def encode_episodes(
+    model: WorldModel,
+    recording: Recording,
+    episodes: NDArray[np.int64],
+    compute: Compute,
+    progress: Callable[[int], None] | None = None,
+) -> list[EncodedEpisode]:
+    """Encode whole episodes, on the device of `compute`.
+
+    Args:
+        progress: is told how many frames were encoded, after each episode.
+    """
+    encoded = []
+    for index in episodes:
+        episode, count = recording.episode(int(index)), int(recording.whole_frames[index])
+        block = recording.provenance.steps_per_frame
+        blocks = episode.actions[: (count - 1) * block].reshape(count - 1, block, -1)
+        latents = encode_frames(model, episode.frames[:count], compute)
+        acted = torch.from_numpy(blocks).to(compute.device)
+        encoded.append(EncodedEpisode(latents, acted, episode.qpos[:count], episode.qvel[:count]))
+        if progress:
+            progress(count)
+    return encoded
+
+
+def check_alive(latents: Tensor) -> None:
+    """Refuse latents `[N, D]` that say nothing.
+
+    Raises:
+        WorldModelError: they are not finite, or the same for every frame.
+    """
+    if not torch.isfinite(latents).all():
+        raise WorldModelError("The run's latents are not finite: its training diverged. Train it again.")
+    if latents.var(0).mean() <= COLLAPSED * latents.square().mean().clamp(min=1e-30):
+        raise WorldModelError(
+            "The run's latents have collapsed: every frame has the same one, so there is nothing to measure. Train "
+            "again with a larger weight against collapse, or a smaller learning rate."
+        )
+
+
+def cut_clips(episodes: Sequence[EncodedEpisode], *, length: int, most: int) -> EncodedClips:
+    """Cut clips of `length` frames out of episodes: one at each frame, or `most` of them, evenly chosen.
+
+    Raises:
+        RecordingError: no episode is long enough.
+    """
+    places = [(e, t) for e, episode in enumerate(episodes) for t in range(len(episode.latents) - length + 1)]
+    if not places:
+        longest = max((len(episode.latents) for episode in episodes), default=0)
+        raise RecordingError(
+            f"No held-out episode has {length} frames; the longest has {longest}. Record longer episodes, or measure "
+            "with a smaller --length."
+        )
+    chosen = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(np.int64))
+    episode, start = np.array(places, np.int64)[chosen].T
+    rows = [(episodes[e], int(t)) for e, t in zip(episode, start, strict=True)]
+    return EncodedClips(
+        torch.stack([held.latents[t : t + length] for held, t in rows]),
+        torch.stack([held.blocks[t : t + length - 1] for held, t in rows]),
+        episode,
+        start,
+    )
+
+
+@torch.no_grad()
+def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int, compute: Compute) -> Tensor:
+    """Forecast what follows the first C = `visible` frames of clips, in one open-loop pass.
+
+    Args:
+        latents: `[E, L, D]`; those after the first C are not looked at.
+        blocks: `[E, L - 1, K, A]`.
+
+    Returns:
+        `[E, L - C, D]` float32.
+
+    Raises:
+        WorldModelError: the clips are longer than those that the model was trained on.
+    """
+    check_length(model, latents.shape[1], visible)
+    parts = []
+    for start in range(0, len(latents), CLIPS_AT_ONCE):
+        seen, acted = (x[start : start + CLIPS_AT_ONCE] for x in (latents, blocks))
+        with compute.autocast():
+            memory = model.remember(seen[:, :visible], acted[:, : visible - 1])
+            parts.append(model.imagine(memory, acted[:, None, visible - 1 :])[:, 0].float())
+    return torch.cat(parts)
+
+
+def check_length(model: WorldModel, length: int, visible: int) -> None:
+    """Refuse clips of `length` frames that `model` cannot forecast from `visible` ones."""
+    if not 1 <= visible < length or length > model.longest_clip:
+        raise WorldModelError(
+            f"Clips of {length} frames with {visible} visible were asked for; expected at least 1 visible, at least 1 "
+            f"to forecast, and at most the {model.longest_clip} frames that this model was trained on. Use another "
+            "--length or --visible."
+        )
+
+
+def untrained(model: WorldModel, seed: int) -> WorldModel:
+    """Return a model of the same shape that has learned nothing; its weights depend on `seed` alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        fresh = type(model)(model.config, interface=model.interface)
+    return fresh.to(model.low.device).eval()

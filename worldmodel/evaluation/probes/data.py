@@ -1,0 +1,89 @@
+"""Frames with the physical states that they show, in memory: what probes learn from, and what they are tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldmodel.datasets.reader import Recording
+from worldmodel.evaluation.latents import EncodedEpisode
+from worldmodel.evaluation.physical import Dimension, physical_states
+from worldmodel.evaluation.probes.labels import rows_with_past
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """Whole episodes, one after another.
+
+    Shapes: N frames, S dimensions of the state, E episodes, K control steps in a block, A actuators.
+
+    Attributes:
+        frames: `[N, H, W, 3]` uint8.
+        states: `[N, S]` float32, in physical units.
+        blocks: for each episode, `[F - 1, K, A]` float32.
+        first: `[E + 1]`, first row of each episode, and the end of the last.
+    """
+
+    frames: NDArray[np.uint8]
+    states: Tensor
+    blocks: tuple[Tensor, ...]
+    first: NDArray[np.int64]
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows that have a frame before them in their episode."""
+        return rows_with_past(self.first)
+
+    def encoded(self, latents: Tensor) -> list[EncodedEpisode]:
+        """Return the episodes with `latents [N, D]`, and no states."""
+        none = np.zeros((0, 0))
+        pieces = [latents[a:b] for a, b in zip(self.first, self.first[1:], strict=False)]
+        return [EncodedEpisode(piece, acted, none, none) for piece, acted in zip(pieces, self.blocks, strict=True)]
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """What is read from what.
+
+    Attributes:
+        training, held_out: frames and states.
+        dimensions: of the states.
+        still: names of what never moves, and is left out.
+    """
+
+    training: LabelledFrames
+    held_out: LabelledFrames
+    dimensions: tuple[Dimension, ...]
+    still: tuple[str, ...]
+
+
+def read_probe_data(
+    recording: Recording, training: NDArray[np.int64], held_out: NDArray[np.int64], device: torch.device
+) -> ProbeData:
+    """Read episodes into memory; states and blocks go to `device`.
+
+    Raises:
+        RecordingError: no physics states were recorded.
+    """
+    episodes = [recording.episode(int(index)) for index in (*training, *held_out)]
+    physical = physical_states(recording.provenance, episodes)
+    counts = recording.whole_frames[np.concatenate([training, held_out])]
+    block = recording.provenance.steps_per_frame
+    parts = []
+    for chosen in (slice(0, len(training)), slice(len(training), len(episodes))):
+        some, lengths = episodes[chosen], counts[chosen].tolist()
+        states = np.concatenate([s[:n] for s, n in zip(physical.values[chosen], lengths, strict=True)])
+        acted = [e.actions[: (n - 1) * block].reshape(n - 1, block, -1) for e, n in zip(some, lengths, strict=True)]
+        parts.append(
+            LabelledFrames(
+                np.concatenate([episode.frames[:n] for episode, n in zip(some, lengths, strict=True)]),
+                torch.from_numpy(states).float().to(device),
+                tuple(torch.from_numpy(blocks).to(device) for blocks in acted),
+                np.cumsum([0, *lengths]),
+            )
+        )
+    return ProbeData(parts[0], parts[1], physical.dimensions, physical.still)

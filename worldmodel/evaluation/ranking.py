@@ -1,0 +1,136 @@
+"""Which metric foretells how well a run plans: rank correlation over several runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.evaluation.measure import MeasureReport
+from worldmodel.evaluation.metrics.spearman import spearman
+
+FEWEST = 3  # runs; two are always in perfect order, or in the opposite one
+ORDERS = 10_000  # random orders that tell what chance does
+
+Better = Literal["higher", "lower", "near 1"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a report, as people read it.
+
+    Attributes:
+        of: takes it from a report; None where the report lacks it.
+        better: which direction is good.
+        meaning: what it tells, in a few words.
+    """
+
+    of: Callable[[MeasureReport], float | None]
+    better: Better
+    meaning: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "rankme": Metric(lambda r: r.rankme, "higher", "directions in which latents spread (white latents: all)"),
+    "lidar": Metric(lambda r: r.lidar, "higher", "directions in which moments differ beyond their neighbours"),
+    "alpha_req": Metric(lambda r: r.alpha_req, "near 1", "decay of the spectrum (white latents: 0)"),
+    "straightness": Metric(lambda r: r.straightness, "higher", "cosine of one step and the next"),
+    "alignment": Metric(lambda r: r.alignment, "lower", "squared distance of neighbours on the sphere"),
+    "uniformity": Metric(lambda r: r.uniformity, "lower", "log of how near all others are on the sphere"),
+    "distance_correlation": Metric(
+        lambda r: r.distance_correlation, "higher", "rank correlation of distance and frames left"
+    ),
+    "rollout_error_first": Metric(lambda r: r.rollout_error[0], "lower", "error one frame ahead, share of variance"),
+    "rollout_error_last": Metric(lambda r: r.rollout_error[-1], "lower", "the same at the farthest horizon"),
+    "rollout_against_copy": Metric(
+        lambda r: r.rollout_error[-1] / max(r.copy_last[-1], 1e-30), "lower", "the same, as a share of standing still"
+    ),
+    "rollout_against_shuffled": Metric(
+        lambda r: r.rollout_error[-1] / max(r.shuffled_actions[-1], 1e-30),
+        "lower",
+        "the same, as a share of the error under wrong actions",
+    ),
+    "action_real": Metric(lambda r: r.actions.real_real, "higher", "R² of actions told from real transitions"),
+    "action_transfer": Metric(
+        lambda r: r.actions.real_predicted, "higher", "R² of the same inverse model on predicted transitions"
+    ),
+    "action_imagined": Metric(
+        lambda r: r.actions.predicted_predicted, "higher", "R² learned and told from predicted transitions"
+    ),
+    "state_cka": Metric(lambda r: r.state_cka, "higher", "likeness of geometry with the physical state (uses states)"),
+}
+
+
+@dataclass(frozen=True)
+class RankedMetric:
+    """How a metric orders runs, against how well they plan.
+
+    Attributes:
+        name: key in `METRICS`.
+        correlation: Spearman's, in [-1, 1], with the sign turned so that 1 means: the better the metric, by its good
+            direction, the better the planning.
+        chance: share of random orders of the runs with at least such a correlation, either way (two-sided p).
+        runs: how many were ordered.
+    """
+
+    name: str
+    correlation: float
+    chance: float
+    runs: int
+
+
+def rank_metrics(
+    reports: Sequence[MeasureReport], successes: Sequence[float], generator: torch.Generator
+) -> tuple[RankedMetric, ...]:
+    """Return how each metric correlates with planning success over runs, the best first.
+
+    Metrics that some report lacks are left out.
+
+    Args:
+        successes: share of goals reached by each run, in [0, 1], in the order of `reports`.
+        generator: on the CPU; draws the random orders.
+
+    Raises:
+        WorldModelError: fewer than three runs, or not as many successes as reports.
+    """
+    if len(reports) != len(successes) or len(reports) < FEWEST:
+        raise WorldModelError(
+            f"{len(reports)} measure reports and {len(successes)} planning successes were given; expected as many of "
+            f"each, at least {FEWEST}. Measure and plan with more runs."
+        )
+    success = torch.tensor(successes, dtype=torch.float64)
+    orders = torch.rand(ORDERS, len(success), generator=generator).argsort(dim=1)
+    ranked = []
+    for name, metric in METRICS.items():
+        values = [metric.of(report) for report in reports]
+        if any(value is None for value in values):
+            continue
+        goodness = torch.tensor([_goodness(metric.better, value) for value in values if value is not None]).double()
+        correlation = spearman(goodness, success)
+        by_chance = spearman(goodness.expand(ORDERS, -1), success[orders])
+        chance = float((by_chance.abs() >= correlation.abs() - 1e-9).double().mean())
+        ranked.append(RankedMetric(name, float(correlation), chance, len(reports)))
+    return tuple(sorted(ranked, key=lambda metric: -metric.correlation))
+
+
+def read_success(path: Path) -> float:
+    """Read the share of goals held in the end, in [0, 1], from the `report.json` of `worldmodel plan`.
+
+    Raises:
+        CheckpointError: there is no such report, or it is damaged.
+    """
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["success"]["value"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"'{path}' is missing or damaged ({error!r}). Make it with: worldmodel plan RUN RECORDING"
+        ) from error
+
+
+def _goodness(better: Better, value: float) -> float:
+    return {"higher": value, "lower": -value, "near 1": -abs(value - 1)}[better]
