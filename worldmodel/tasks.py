@@ -1,0 +1,13 @@
+"""The names of our tasks, and where each is defined: light enough to be imported with the package.
+
+A task is a class in `envs/<task>.py`, with its model in `envs/<task>.xml` beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TASKS: Mapping[str, str] = {
+    "worldmodel/Reacher-v0": "worldmodel.envs.reacher:Reacher",
+    "worldmodel/TwoRoom-v0": "worldmodel.envs.two_room:TwoRoom",
+}
