@@ -10,4 +10,5 @@ from collections.abc import Mapping
 TASKS: Mapping[str, str] = {
     "worldmodel/Reacher-v0": "worldmodel.envs.reacher:Reacher",
     "worldmodel/TwoRoom-v0": "worldmodel.envs.two_room:TwoRoom",
+    "worldmodel/PushT-v0": "worldmodel.envs.push_t:PushT",
 }
