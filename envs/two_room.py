@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,6 +16,7 @@ from worldmodel.envs.world import State
 ROOM = 0.46  # the ball's centre stays within this in x and y, m, as in two_room.xml
 WALL = 0.07  # the ball's centre keeps this far from the middle of the wall, m
 DOOR = 0.35  # how far from the middle a door can be, m
+CROSS = 0.7  # share of exploring walks that lead into the other room
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,15 @@ class TwoRoom(Task):
         return float(np.linalg.norm(state.qpos[:2] - goal.qpos[:2]))
 
     def explorer(self) -> Policy:
-        """Walk to random places, through the door where they are in the other room."""
+        """Walk to random places, most of them in the other room, through the door."""
         return Walker(self._route)
 
     def _route(self, rng: np.random.Generator) -> list[Place]:
         x, _, door = self.data.qpos.tolist()
         goal = _somewhere(rng)
-        if (goal[0] > 0) == (x > 0):
-            return [goal]
+        if rng.random() > CROSS:
+            return [(math.copysign(goal[0], x), goal[1])]
+        goal = -math.copysign(goal[0], x), goal[1]
         side = WALL if x > 0 else -WALL
         return [(side, door), (-side, door), goal]
 

@@ -11,4 +11,5 @@ TASKS: Mapping[str, str] = {
     "worldmodel/Reacher-v0": "worldmodel.envs.reacher:Reacher",
     "worldmodel/TwoRoom-v0": "worldmodel.envs.two_room:TwoRoom",
     "worldmodel/PushT-v0": "worldmodel.envs.push_t:PushT",
+    "worldmodel/PointMaze-v0": "worldmodel.envs.point_maze:PointMaze",
 }
