@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 TASKS: Mapping[str, str] = {
     "worldmodel/Reacher-v0": "worldmodel.envs.reacher:Reacher",
+    "worldmodel/ThreeLinkReacher-v0": "worldmodel.envs.three_link_reacher:ThreeLinkReacher",
     "worldmodel/TwoRoom-v0": "worldmodel.envs.two_room:TwoRoom",
     "worldmodel/PushT-v0": "worldmodel.envs.push_t:PushT",
     "worldmodel/PointMaze-v0": "worldmodel.envs.point_maze:PointMaze",
+    "worldmodel/Cartpole-v0": "worldmodel.envs.cartpole:Cartpole",
 }

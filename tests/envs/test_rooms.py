@@ -60,7 +60,7 @@ def test_exploration_walks_through_the_door_both_ways() -> None:
         task = make_task("worldmodel/TwoRoom-v0", f'{{"door": "{door}"}}')
         explorer = task.explorer()
         crossings = []
-        for seed in range(6):
+        for seed in range(12):
             task.reset(np.random.default_rng([1, seed]))
             explorer.reset(np.random.default_rng([2, seed]), seed)
             sides = []
