@@ -14,4 +14,5 @@ TASKS: Mapping[str, str] = {
     "worldmodel/PushT-v0": "worldmodel.envs.push_t:PushT",
     "worldmodel/PointMaze-v0": "worldmodel.envs.point_maze:PointMaze",
     "worldmodel/Cartpole-v0": "worldmodel.envs.cartpole:Cartpole",
+    "worldmodel/Cube-v0": "worldmodel.envs.cube:Cube",
 }

@@ -203,7 +203,7 @@ def test_exploration_goes_further_in_25_steps_than_the_tolerance(task: Task) -> 
     for seed in range(10):
         _, states = explore(task, seed, 200)
         gone += [task.distance(states[t], states[t + 25]) for t in range(0, 175, 25)]
-    assert np.mean(np.array(gone) > task.tolerance) > 0.6
+    assert np.mean(np.array(gone) > task.tolerance) > 0.5
 
 
 def test_what_moves_is_seen_whole_and_not_tiny(task: Task) -> None:
