@@ -22,7 +22,7 @@ class Thing(ABC):
 
     @abstractmethod
     def centre(self) -> tuple[float, float]:
-        """Return where its middle is, x and y, m."""
+        """Return where its middle is, or of something that bends, the part drawn last: x and y, m."""
 
     @abstractmethod
     def touch(self, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -40,7 +40,8 @@ class Pushing:
 
     Args:
         thing: what is pushed.
-        reach: how far from the middle of the thing the pusher's centre passes by without touching it, m.
+        reach: how far from the middle of the thing the pusher's centre passes by without touching it, m; 0 goes
+            straight through whatever lies between.
         room: the pusher stays within this in x and y, m.
         inner: the thing's middle is to stay within this, m.
         clearance: from the boundary to the pusher's centre when a push begins, m.
@@ -120,8 +121,8 @@ class Pushing:
     def _draw(self) -> tuple[Place | None, Place, float]:
         """Draw a push: where the pusher begins, or None if it would lead to an edge, its direction, its length, m."""
         rng = self._rng
-        x, y = self._thing.centre()
         at_x, at_y, facing = self._thing.touch(rng)
+        x, y = self._thing.centre()
         slant, (shortest, longest) = rng.uniform(-self.SLANT, self.SLANT), self.LENGTH
         toward_x, toward_y = -math.cos(facing + slant), -math.sin(facing + slant)
         length = rng.uniform(shortest, longest)

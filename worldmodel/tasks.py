@@ -15,4 +15,5 @@ TASKS: Mapping[str, str] = {
     "worldmodel/PointMaze-v0": "worldmodel.envs.point_maze:PointMaze",
     "worldmodel/Cartpole-v0": "worldmodel.envs.cartpole:Cartpole",
     "worldmodel/Cube-v0": "worldmodel.envs.cube:Cube",
+    "worldmodel/Rope-v0": "worldmodel.envs.rope:Rope",
 }
