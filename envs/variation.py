@@ -17,8 +17,8 @@ SCENERY, ROBOT, OBJECTS = 0, 1, 2
 FACTORS = ("colour", "camera", "light", "size", "friction", "mass")
 
 # What a factor does at strength 1.
-CAMERA_SHIFT, CAMERA_ZOOM = 0.1, 0.1  # share of its distance from the scene, share of its field of view
-LIGHT_SCALE, LIGHT_TILT = 2.0, 0.6  # times or divided by, rad
+CAMERA_SHIFT, CAMERA_ZOOM = 0.05, 0.1  # share of its distance from the scene, share of its field of view
+LIGHT_SCALE, LIGHT_TILT = 1.6, 0.5  # times or divided by, rad
 SIZE_SHARE = 0.25
 FRICTION_SCALE, MASS_SCALE = 3.0, 3.0  # times or divided by
 
@@ -30,9 +30,9 @@ class Variation:
     A strength says how far: each draw is at least half that far from the plain task, in a random direction.
 
     Attributes:
-        colour: every colour goes this share of the way to a random one; things of one colour keep one.
-        camera: position shifted by up to 10 % of its distance from the scene, field of view changed by up to 10 %.
-        light: up to twice or half as bright, tilted by up to 0.6 rad.
+        colour: every colour goes this share of the way to a random one, as bright; things of one colour keep one.
+        camera: position shifted by up to 5 % of its distance from the scene, field of view changed by up to 10 %.
+        light: up to 1.6 times as bright or as dark, tilted by up to 0.5 rad.
         size: objects (what the goal is about: blocks, balls, ropes, poles, fingertips) up to 25 % larger or
             smaller; their masses stay.
         friction: sliding friction and joint damping up to three times or a third.
@@ -121,11 +121,14 @@ def _colour(model: mujoco.MjModel, strength: float, rng: np.random.Generator) ->
 
 
 def _another_colour(colours: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return random colours `[N, 3]`, each at least 0.3 from the one it replaces in one channel or more."""
-    other = rng.uniform(0, 1, colours.shape)
-    near = np.abs(other - colours).max(1) < 0.3
-    other[near] = (colours[near] + 0.5) % 1
-    return other
+    """Return other colours `[N, 3]`, each as bright as the one it replaces, so that what is seen stays to be seen.
+
+    Of four random ones, the farthest from it.
+    """
+    drawn = rng.uniform(0, 1, (4, *colours.shape))
+    drawn *= colours.max(1, keepdims=True) / drawn.max(2, keepdims=True)
+    farthest = np.linalg.norm(drawn - colours, axis=2).argmax(0)
+    return np.asarray(drawn[farthest, np.arange(len(colours))])
 
 
 def _camera(model: mujoco.MjModel, strength: float, rng: np.random.Generator) -> None:
