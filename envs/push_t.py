@@ -46,7 +46,7 @@ class PushT(Task):
     substeps = 2
     max_steps = 300
     tolerance = 1.0
-    unit = "of what is allowed"
+    unit = "x (3.9 cm, 20°)"
 
     def sample(self, rng: np.random.Generator) -> State:
         block, angle = rng.uniform(-0.3, 0.3, 2), rng.uniform(-np.pi, np.pi)

@@ -46,6 +46,12 @@ def test_gymnasium_makes_it_and_finds_no_fault(name: str) -> None:
     env.close()
 
 
+def test_gymnasium_hands_on_its_configuration(name: str) -> None:
+    env = gymnasium.make(name, arguments='{"variation": {"mass": 1, "seed": 2}}')
+    assert not np.array_equal(env.unwrapped.model.body_mass, make_task(name).model.body_mass)
+    env.close()
+
+
 def test_actuators_are_bounded(task: Task) -> None:
     assert np.isfinite([task.low, task.high]).all()
     assert (task.low < task.high).all()
