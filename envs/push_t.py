@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.envs.exploration import Policy
-from worldmodel.envs.pushing import Pushing, Thing
+from worldmodel.envs.pushing import Pushing, Thing, Touch
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
 
@@ -82,15 +82,15 @@ class _Block(Thing):
         self._outward: NDArray[np.float64] = np.stack([sides[:, 1], -sides[:, 0]], axis=1) / length[:, None]
         self._share = length / length.sum()
 
-    def centre(self) -> tuple[float, float]:
+    def middle(self, part: int) -> tuple[float, float]:
         x, y = self._task.data.qpos[2:4].tolist()
         return x, y
 
-    def touch(self, rng: np.random.Generator) -> tuple[float, float, float]:
+    def touch(self, rng: np.random.Generator) -> Touch:
         side = int(rng.choice(len(self._share), p=self._share))
         place, outward = self._corners[side] + rng.random() * self._sides[side], self._outward[side]
         x, y, angle = self._task.data.qpos[2:].tolist()
         cos, sin = math.cos(angle), math.sin(angle)
         along, across = place.tolist()
         facing = math.atan2(outward[1], outward[0]) + angle
-        return x + cos * along - sin * across, y + sin * along + cos * across, facing
+        return Touch(x + cos * along - sin * across, y + sin * along + cos * across, facing)

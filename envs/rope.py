@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.envs.exploration import Policy
-from worldmodel.envs.pushing import Pushing, Thing
+from worldmodel.envs.pushing import Pushing, Thing, Touch
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
 
@@ -75,24 +75,23 @@ class Rope(Task):
 
     def explorer(self) -> Policy:
         """Push the rope about, at all of its points and from both sides."""
-        return Pushing(_Piece(self), reach=0.0, inner=0.36, clearance=0.065)
+        return Pushing(_Pieces(self), reach=0.0, inner=0.36, clearance=0.065)
 
 
-class _Piece(Thing):
-    """The point of the rope that is pushed."""
+class _Pieces(Thing):
+    """The rope, a part of it for each point."""
 
     def __init__(self, task: Rope) -> None:
-        self._task, self._point = task, 0
+        self._task = task
 
-    def centre(self) -> tuple[float, float]:
-        first = 2 + 2 * self._point
-        along, across = self._task.data.qpos[first : first + 2].tolist()
-        return along + float(_REST[self._point, 0]), across
+    def middle(self, part: int) -> tuple[float, float]:
+        along, across = self._task.data.qpos[2 + 2 * part : 4 + 2 * part].tolist()
+        return along + float(_REST[part, 0]), across
 
-    def touch(self, rng: np.random.Generator) -> tuple[float, float, float]:
-        self._point = int(rng.integers(POINTS))
+    def touch(self, rng: np.random.Generator) -> Touch:
+        part = int(rng.integers(POINTS))
         points = self._task.points(self._task.data.qpos)
-        along_x, along_y = (points[min(self._point + 1, POINTS - 1)] - points[max(self._point - 1, 0)]).tolist()
+        along_x, along_y = (points[min(part + 1, POINTS - 1)] - points[max(part - 1, 0)]).tolist()
         side = math.pi / 2 if rng.random() < 0.5 else -math.pi / 2
-        x, y = points[self._point].tolist()
-        return x, y, math.atan2(along_y, along_x) + side
+        x, y = points[part].tolist()
+        return Touch(x, y, math.atan2(along_y, along_x) + side, part)
