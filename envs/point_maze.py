@@ -21,8 +21,8 @@ Cell = tuple[int, int]  # column from the west, row from the south
 class PointMaze(Task):
     """Roll the ball to its place in the goal image, round all walls between.
 
-    Actions: force along x and y, as a share of 1 N, in [-1, 1]. The ball rolls at up to 0.5 m/s, and gets there
-    within 0.3 s.
+    Actions: force along x and y, as a share of 1 N, in [-1, 1]. The ball rolls at up to 0.5 m/s; it takes
+    0.3 s to gain two thirds of that.
     Distance: from the ball to its place in the goal, m.
     Hard because places that are close in the picture can be far apart: from one side of the shelf to the other, or
     through the wall beside it, is a way of more than a metre. There is a dead end, and a ring with two ways round.

@@ -42,8 +42,8 @@ class TwoRoom(Task):
     The door's place is the third coordinate of the state: the wall stands on a slide that nothing moves.
 
     Source: PLDM (Sobal et al., Learning from reward-free offline data, 2025) and DINO-WM (Zhou et al., 2024), whose
-    dot moves by up to 3 % of the world's width a step and must come within 7 %. Differs: a ball with inertia in
-    MuJoCo that is stopped by contact, up to 2.5 % a step, and must come within 5 %.
+    dot moves by its action and stops at walls by rule. Differs: a ball with inertia in MuJoCo, that contact stops;
+    it rolls by up to 2.5 % of the world's width a step.
     """
 
     Config: ClassVar[type[TaskConfig]] = TwoRoomConfig
