@@ -6,17 +6,15 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.states import state_at
+from worldmodel.envs.exploration import Policy
 from worldmodel.envs.world import Action, World
 from worldmodel.errors import WorldModelError, unknown_name
-
-if TYPE_CHECKING:
-    from worldmodel.datasets.policies import Policy
 
 FORMS = ("module:function", "replay:RECORDING", "sb3:ALGORITHM:FILE")
 SB3_ALGORITHMS = ("a2c", "ddpg", "ppo", "sac", "td3")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Camera
-from worldmodel.datasets.policies import Policy
 from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_column
 from worldmodel.envs.channels import CHANNELS, Channel
+from worldmodel.envs.exploration import Policy
 from worldmodel.envs.renderer import Quality, Renderer, RendererConfig
 from worldmodel.envs.world import DIVERGED, Outcome, State, World
 from worldmodel.errors import RecordingError

@@ -32,7 +32,8 @@ class RecordConfig:
     Attributes:
         env: one of our tasks ("worldmodel/Reacher-v0"), a gymnasium id ("HalfCheetah-v5"), a dm_control task
             ("dm_control/cheetah-run") or a model of your own ("my_robot.xml").
-        env_arguments: arguments for the environment, a JSON object.
+        env_arguments: arguments for the environment, a JSON object. Ours take '{"variation": {"colour": 0.5}}'
+            (see `envs.variation`), some more: '{"door": "random"}', '{"cubes": 3}'.
         frames: how many frames at least, in whole episodes; 20,000 when no amount is given.
         episodes: how many episodes.
         hours: how many hours of the robot's time at least, in whole episodes.
@@ -43,8 +44,10 @@ class RecordConfig:
             is its free camera.
         channels: what each camera records: "rgb", "depth", "segmentation".
         quality: "fast" (no shadows, reflections, multisampling) or "faithful" (as the model asks).
-        policy: who acts: "smooth-noise", "uniform", "zero", "replay:RECORDING", "sb3:ALGORITHM:FILE", or
-            "module:function" of your own, which takes the world and returns a policy.
+        policy: who acts: "explore" is the exploration that each of our tasks brings along (pushes for blocks and
+            ropes, walks through doors), and smooth noise in every other world; "smooth-noise", "uniform", "zero",
+            "replay:RECORDING", "sb3:ALGORITHM:FILE", or "module:function" of your own, which takes the world and
+            returns a policy.
         seed: makes the recording repeatable, whatever the number of workers.
         compression: "lz4", or "gzip", which any HDF5 reads, at a tenth of the reading speed.
         workers: processes; 0 takes one for each core.
@@ -63,7 +66,7 @@ class RecordConfig:
     cameras: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ("rgb",)
     quality: Quality = "fast"
-    policy: str = "smooth-noise"
+    policy: str = "explore"
     seed: int = 0
     compression: Compression = "lz4"
     workers: int = 0

@@ -31,14 +31,15 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         task: a name in `registry.TASKS`.
         size: height and width of the images, pixels.
         render_mode: "rgb_array", or None.
+        arguments: the task's configuration, a JSON object: '{"variation": {"light": 1}}'.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  as gymnasium declares it
 
-    def __init__(self, task: str, size: int = 64, render_mode: str | None = None) -> None:
+    def __init__(self, task: str, size: int = 64, render_mode: str | None = None, arguments: str = "{}") -> None:
         if render_mode not in (None, "rgb_array"):
             raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
-        self.task = make_task(task)
+        self.task = make_task(task, arguments)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_seconds)}
         self.model, self.data = self.task.model, self.task.data
@@ -64,11 +65,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         unknown = set(options) - {"start", "goal"}
         if unknown:
             raise WorldModelError(f"Unknown reset options {sorted(unknown)}. Valid: 'start', 'goal'.")
-        goal, start = self.task.sample(self.np_random), self.task.sample(self.np_random)
-        self._goal = options.get("goal", goal)
+        self.task.reset(self.np_random)
+        start = options.get("start") or self.task.state()
+        goal = self.task.sample_goal(self.np_random, start)
+        self._goal = options.get("goal") or goal
         self.task.set_state(self._goal)
         self._goal_image = self._renderer.draw(self.data)
-        self.task.set_state(options.get("start", start))
+        self.task.set_state(start)
         self._steps = 0
         return self._observe(), self._info()
 

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
 
-LINK = 0.12  # length of each link, m, as in reacher.xml
-
 
 class Reacher(Task):
     """Bring the whole arm, not only its fingertip, to the pose in the goal image.
@@ -21,7 +19,14 @@ class Reacher(Task):
 
     Source: after dm_control's reacher (Tassa et al., DeepMind Control Suite, 2018): its lengths, gears and
     damping. Differs: the goal is a pose instead of a point, its tolerance 0.025 m instead of 0.05 m.
+
+    Attributes:
+        LINK: length of each link, m.
+        JOINTS: how many there are.
     """
+
+    LINK = 0.12
+    JOINTS = 2
 
     camera = "top"
     substeps = 2
@@ -30,16 +35,13 @@ class Reacher(Task):
     unit = "m"
 
     def sample(self, rng: np.random.Generator) -> State:
-        qpos = np.array([rng.uniform(-np.pi, np.pi), rng.uniform(-2.6, 2.6)])
-        return State(qpos=qpos, qvel=np.zeros(2), act=np.zeros(0), time=0.0)
+        qpos = np.array([rng.uniform(-np.pi, np.pi), *rng.uniform(-2.6, 2.6, self.JOINTS - 1)])
+        return State(qpos=qpos, qvel=np.zeros(self.JOINTS), act=np.zeros(0), time=0.0)
 
     def distance(self, state: State, goal: State) -> float:
-        return float(np.linalg.norm(_places(state) - _places(goal), axis=-1).max())
+        return float(np.linalg.norm(self._places(state) - self._places(goal), axis=-1).max())
 
-
-def _places(state: State) -> NDArray[np.float64]:
-    """Return where elbow and fingertip are, `[2, 2]`, m."""
-    shoulder, elbow = state.qpos
-    first = LINK * np.array([np.cos(shoulder), np.sin(shoulder)])
-    second = LINK * np.array([np.cos(shoulder + elbow), np.sin(shoulder + elbow)])
-    return np.stack([first, first + second])
+    def _places(self, state: State) -> NDArray[np.float64]:
+        """Return where the ends of the links are, `[JOINTS, 2]`, m."""
+        direction = np.cumsum(state.qpos)
+        return self.LINK * np.cumsum([np.cos(direction), np.sin(direction)], axis=1).T

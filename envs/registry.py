@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,15 @@ import gymnasium
 import mujoco
 from gymnasium.envs.registration import EnvSpec
 
+from worldmodel.config import read_dataclass
 from worldmodel.envs.dm_control_world import PREFIX, DmControlWorld, suite_names
 from worldmodel.envs.gymnasium_world import GymnasiumWorld
 from worldmodel.envs.ogbench_world import OGBenchWorld
-from worldmodel.envs.reacher import Reacher
-from worldmodel.envs.task import Task
+from worldmodel.envs.task import Task, TaskConfig
 from worldmodel.envs.world import World
 from worldmodel.envs.xml_world import XmlWorld
 from worldmodel.errors import WorldModelError, unknown_name
-
-TASKS: dict[str, Callable[[], Task]] = {
-    "worldmodel/Reacher-v0": Reacher,
-}
+from worldmodel.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,20 @@ REGISTERING = (  # these register gymnasium ids when they are imported
 )
 
 
-def make_task(name: str) -> Task:
+def make_task(name: str, arguments: str = "{}") -> Task:
     """Make one of our own tasks.
 
+    Args:
+        arguments: its configuration as a JSON object; what is left out keeps its default.
+
     Raises:
-        WorldModelError: no task has that name; lists those there are.
+        WorldModelError: no task has that name, or it does not take the arguments; lists those there are.
     """
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
-    return TASKS[name]()
+    module, _, kind = TASKS[name].partition(":")
+    task: type[Task] = getattr(importlib.import_module(module), kind)
+    return task(_configure(task.Config, _parse(arguments), f"argument of '{name}'"))
 
 
 def make_world(name: str, arguments: str = "{}") -> World:
@@ -79,18 +81,22 @@ def make_world(name: str, arguments: str = "{}") -> World:
             gymnasium-robotics and OGBench), a task of dm_control's suite ("dm_control/reacher-easy"), or the path
             of an MJCF file ("robots/arm.xml").
         arguments: for the environment's constructor, as a JSON object: '{"reset_noise_scale": 0.1}'. For
-            dm_control: '{"task_kwargs": {...}, "environment_kwargs": {...}}'.
+            dm_control: '{"task_kwargs": {...}, "environment_kwargs": {...}}'. For our tasks, their configuration:
+            '{"variation": {"colour": 0.5, "seed": 1}}', and '{"door": "random"}' for two rooms.
 
     Raises:
         WorldModelError: no environment has that name, its package is missing, MuJoCo does not simulate it, or
             it does not take the arguments.
     """
+    if name in TASKS:
+        with _no_remarks():
+            return make_task(name, arguments)
     values = _parse(arguments)
-    if name in TASKS or name.endswith(".xml"):
+    if name.endswith(".xml"):
         if values:
             raise WorldModelError(f"World '{name}' takes no arguments, and got {arguments}. Leave them out.")
         with _no_remarks():
-            return make_task(name) if name in TASKS else XmlWorld(Path(name))
+            return XmlWorld(Path(name))
     make = _maker(name)
     try:
         with _no_remarks():
@@ -127,6 +133,28 @@ def _parse(arguments: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise WorldModelError(f"Environment arguments {arguments!r} are not an object; {expected}.")
     return values
+
+
+def _configure(kind: type[TaskConfig], values: dict[str, Any], where: str) -> TaskConfig:
+    """Return the configuration `kind` with its defaults replaced by `values`."""
+    try:
+        return read_dataclass(kind, _complete(asdict(kind()), values, where), where)
+    except ValueError as error:
+        raise WorldModelError(f"Wrong {error}.") from None
+
+
+def _complete(defaults: dict[str, Any], values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return `defaults`, also those inside them, replaced by `values`.
+
+    Raises:
+        WorldModelError: a name that has no default; lists those that have.
+    """
+    for name, value in values.items():
+        if name not in defaults:
+            raise unknown_name(where, name, defaults)
+        inside = isinstance(defaults[name], dict) and isinstance(value, dict)
+        defaults[name] = _complete(defaults[name], value, f"{where}.{name}") if inside else value
+    return defaults
 
 
 def _maker(name: str) -> Callable[[str, Mapping[str, Any]], World]:

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.envs.exploration import Policy, SmoothNoise
 from worldmodel.envs.renderer import find_camera
 from worldmodel.errors import WorldModelError
 
@@ -110,6 +111,10 @@ class World(ABC):
     @abstractmethod
     def step(self, action: Action) -> Outcome:
         """Advance one control step with `action [A]`, within the bounds."""
+
+    def explorer(self) -> Policy:
+        """Return a policy that shows what this world can do; coloured noise where there is none of its own."""
+        return SmoothNoise(self.low, self.high, self.control_seconds)
 
     def close(self) -> None:  # noqa: B027  most worlds hold nothing
         """Free what the world holds."""

@@ -40,7 +40,7 @@ class XmlWorld(World):
             raise WorldModelError(f"There is no file '{xml}'; expected a MuJoCo model in MJCF (.xml).")
         self.xml = xml
         try:
-            model = mujoco.MjModel.from_xml_path(str(xml))
+            model, self._mjcf = self.load()
         except ValueError as error:
             raise WorldModelError(f"MuJoCo cannot load '{xml}': {' '.join(str(error).split())}") from error
         self.hold(model, mujoco.MjData(model))
@@ -54,9 +54,13 @@ class XmlWorld(World):
     def control_seconds(self) -> float:
         return float(self.substeps * self.model.opt.timestep)
 
+    def load(self) -> tuple[mujoco.MjModel, str]:
+        """Return the compiled model, and its MJCF."""
+        return mujoco.MjModel.from_xml_path(str(self.xml)), self.xml.read_text(encoding="utf-8", errors="replace")
+
     @property
     def mjcf(self) -> str:
-        return self.xml.read_text(encoding="utf-8", errors="replace")
+        return self._mjcf
 
     def reset(self, rng: np.random.Generator) -> None:
         model, data = self.model, self.data

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from worldmodel.tasks import TASKS
+
 if TYPE_CHECKING:
     from worldmodel.datasets.clips import Clips
     from worldmodel.datasets.reader import Recording
@@ -77,11 +79,8 @@ __all__ = [
     "record",
 ]
 
-gymnasium.register(
-    id="worldmodel/Reacher-v0",
-    entry_point="worldmodel.envs.goal_env:GoalEnv",
-    kwargs={"task": "worldmodel/Reacher-v0"},
-)
+for _name in TASKS:
+    gymnasium.register(id=_name, entry_point="worldmodel.envs.goal_env:GoalEnv", kwargs={"task": _name})
 
 
 def __getattr__(name: str) -> Any:

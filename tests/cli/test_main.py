@@ -153,7 +153,7 @@ def test_a_file_in_the_way_is_named(capsys: pytest.CaptureFixture[str], reacher:
 def test_info_prints_the_numbers(capsys: pytest.CaptureFixture[str], reacher: Path) -> None:
     assert run(["info", str(reacher)]) == 0
     text = capsys.readouterr().out
-    for part in ("worldmodel/Reacher-v0", "60 of 32 x 32", "108 of 2 actuators", "smooth-noise, 3"):
+    for part in ("worldmodel/Reacher-v0", "60 of 32 x 32", "108 of 2 actuators", "explore, 3"):
         assert part in text
 
 

@@ -68,6 +68,12 @@ def test_smooth_noise_goes_both_ways_and_reaches_the_bounds(world: World) -> Non
     assert actions.max() == world.high.max()
 
 
+def test_explore_is_the_task_s_own_way_and_smooth_noise_where_there_is_none(world: World) -> None:
+    assert np.array_equal(play("explore", world, 1), play("smooth-noise", world, 1))
+    walks = make_task("worldmodel/TwoRoom-v0")
+    assert not np.array_equal(play("explore", walks, 1), play("smooth-noise", walks, 1))
+
+
 def test_zero_does_nothing(world: World) -> None:
     assert not play("zero", world, 0).any()
 

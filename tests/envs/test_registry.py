@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from worldmodel.envs.registry import make_task, make_world, world_names
+from worldmodel.envs.registry import TASKS, make_task, make_world, world_names
 from worldmodel.errors import WorldModelError
 
 
@@ -71,10 +71,30 @@ def test_arguments_that_the_environment_does_not_take_are_refused() -> None:
         make_world("HalfCheetah-v5", '{"nonsense": 1}')
 
 
-@pytest.mark.parametrize("name", ["worldmodel/Reacher-v0", "some.xml"])
-def test_worlds_without_arguments_refuse_them(name: str) -> None:
-    with pytest.raises(WorldModelError, match=f"'{name}' takes no arguments"):
-        make_world(name, '{"size": 1}')
+def test_a_plain_model_refuses_arguments() -> None:
+    with pytest.raises(WorldModelError, match=r"'some.xml' takes no arguments"):
+        make_world("some.xml", '{"size": 1}')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('{"size": 1}', r"argument of 'worldmodel/TwoRoom-v0' 'size'.*Valid: door, variation"),
+        ('{"door": "left"}', r"'worldmodel/TwoRoom-v0'.door is 'left'; expected .*'middle', 'random'"),
+        ('{"variation": {"color": 1}}', r"'color'. Did you mean 'colour'\?"),
+        ('{"variation": {"colour": 2}}', r"Variation of colour is 2.*expected 0 \(none\) to 1"),
+        ('{"variation": 1}', r"variation is 1; expected an object"),
+    ],
+)
+def test_a_task_refuses_arguments_that_it_does_not_take(arguments: str, message: str) -> None:
+    with pytest.raises(WorldModelError, match=message):
+        make_world("worldmodel/TwoRoom-v0", arguments)
+
+
+def test_a_task_takes_its_configuration_as_arguments() -> None:
+    task = make_task("worldmodel/TwoRoom-v0", '{"door": "random", "variation": {"mass": 1}}')
+    assert task.sample(np.random.default_rng(0)).qpos[2] != 0
+    assert task.model.body("ball").mass[0] != make_task("worldmodel/TwoRoom-v0").model.body("ball").mass[0]
 
 
 def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fails() -> None:
@@ -85,7 +105,7 @@ def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fa
 
 def test_the_names_of_all_worlds_are_told_by_package() -> None:
     names = world_names()
-    assert names["worldmodel"] == ["worldmodel/Reacher-v0"]
+    assert names["worldmodel"] == list(TASKS)
     assert "HalfCheetah-v5" in names["gymnasium"]
     assert "HalfCheetah-v4" not in names["gymnasium"]
     for package, name in (
