@@ -115,7 +115,7 @@ def record(config: RecordConfig, out: Path, *, resume: bool = False, progress: P
     provenance = _provenance(config)
     amount = config.amount(provenance.control_seconds)
     crew = Crew(config.workers, config.patience)
-    return produce(_Job(config, out), amount, out, provenance, crew, resume=resume, progress=progress)
+    return produce(_Job(config, out, provenance), amount, out, provenance, crew, resume=resume, progress=progress)
 
 
 def _provenance(config: RecordConfig) -> Provenance:
@@ -176,6 +176,7 @@ class _Job:
 
     config: RecordConfig
     folder: Path
+    provenance: Provenance
 
     def __call__(self, episodes: Iterator[int], finished: Callable[[int, int], None], beat: Callable[[], None]) -> None:
         config = self.config
@@ -184,7 +185,7 @@ class _Job:
         policy = make_policy(config.policy, world)
         with Film(_film_config(config, world), world=world) as film:
             for index in episodes:
-                with spool_episode(self.folder, index=index, seed=config.seed) as writer:
+                with spool_episode(self.folder, self.provenance, index=index, seed=config.seed) as writer:
                     ending = play_episode(
                         world,
                         film,
