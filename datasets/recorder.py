@@ -31,7 +31,7 @@ class RecordConfig:
 
     Attributes:
         env: one of our tasks ("worldmodel/Reacher-v0"), a gymnasium id ("HalfCheetah-v5"), a dm_control task
-            ("dm_control/cheetah-run") or a model of your own ("my_robot.xml").
+            ("dm_control/cheetah-run") or a model of your own ("my_robot.xml"); `worldmodel envs` lists them.
         env_arguments: arguments for the environment, a JSON object.
         frames: how many frames at least, in whole episodes; 20,000 when no amount is given.
         episodes: how many episodes.

@@ -56,8 +56,9 @@ def spool_path(folder: Path, index: int) -> Path:
 
 def expected_row(provenance: Provenance, index: int) -> int:
     """Return where in its shard episode `index` begins, if all those before it are of full length."""
-    episodes = math.ceil(SHARD_BYTES / (provenance.episode_frames * provenance.picture_bytes))  # in a shard
-    return index % episodes * provenance.episode_frames
+    length = max(1, provenance.episode_frames)
+    episodes = math.ceil(SHARD_BYTES / (length * provenance.picture_bytes))  # in a shard
+    return index % episodes * length
 
 
 @contextmanager

@@ -118,6 +118,11 @@ def world_names() -> dict[str, list[str]]:
     return names
 
 
+def missing_packages() -> list[Package]:
+    """Return the optional packages with more worlds that are not installed."""
+    return [package for package in (DM_CONTROL, *REGISTERING) if not _installed(package)]
+
+
 def _parse(arguments: str) -> dict[str, Any]:
     expected = "expected a JSON object such as '{\"reset_noise_scale\": 0.1}'"
     try:
@@ -175,7 +180,7 @@ def _unknown(name: str) -> WorldModelError:
     known = ", ".join(f"{len(found)} of {family}" for family, found in families.items())
     return WorldModelError(
         f"Unknown environment '{name}'.{hint} Known are {known}, and any MJCF file by its path; "
-        "`worldmodel.envs.registry.world_names()` lists them all."
+        "`worldmodel envs` lists them all."
     )
 
 

@@ -15,7 +15,7 @@ from worldmodel.errors import WorldModelError
 
 
 def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
-    with pytest.raises(WorldModelError, match=r"'HalfChetah-v5'.*mean 'HalfCheetah-v5'.*world_names\(\)") as error:
+    with pytest.raises(WorldModelError, match=r"'HalfChetah-v5'.*mean 'HalfCheetah-v5'.*worldmodel envs") as error:
         make_world("HalfChetah-v5")
     assert "-v3" not in str(error.value)  # too old to be made
     assert len(str(error.value)) < 500  # near ones, not all
