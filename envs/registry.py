@@ -24,6 +24,7 @@ from worldmodel.envs.dm_control_world import PREFIX, DmControlWorld, suite_names
 from worldmodel.envs.gymnasium_world import GymnasiumWorld
 from worldmodel.envs.ogbench_world import OGBenchWorld
 from worldmodel.envs.reacher import Reacher
+from worldmodel.envs.robotics_joints import mend_joints
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import World
 from worldmodel.envs.xml_world import XmlWorld
@@ -165,6 +166,8 @@ def _require(package: Package, name: str) -> None:
 def _register(package: Package) -> None:
     with _no_remarks():
         importlib.import_module(package.module)
+    if package.module == "gymnasium_robotics":
+        mend_joints()
 
 
 def _home(name: str) -> str:

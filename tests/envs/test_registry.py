@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from worldmodel.envs.registry import make_task, make_world, world_names
 from worldmodel.errors import WorldModelError
@@ -77,10 +79,15 @@ def test_worlds_without_arguments_refuse_them(name: str) -> None:
         make_world(name, '{"size": 1}')
 
 
-def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fails() -> None:
-    pytest.importorskip("gymnasium_robotics")
-    with pytest.raises(WorldModelError, match=r"'FetchReach-v4' cannot be made: AssertionError at `assert joint_type"):
-        make_world("FetchReach-v4")
+def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(**arguments: object) -> None:
+        assert "legs" in arguments
+
+    monkeypatch.setitem(gymnasium.registry, "Broken-v0", EnvSpec("Broken-v0", broken))
+    with pytest.raises(WorldModelError, match=r"'Broken-v0' cannot be made: AssertionError at `assert \"legs\""):
+        make_world("Broken-v0")
 
 
 def test_the_names_of_all_worlds_are_told_by_package() -> None:
