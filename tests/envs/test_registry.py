@@ -83,10 +83,10 @@ def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(**arguments: object) -> None:
-        assert "legs" in arguments
+        raise AssertionError
 
     monkeypatch.setitem(gymnasium.registry, "Broken-v0", EnvSpec("Broken-v0", broken))
-    with pytest.raises(WorldModelError, match=r"'Broken-v0' cannot be made: AssertionError at `assert \"legs\""):
+    with pytest.raises(WorldModelError, match=r"'Broken-v0' cannot be made: AssertionError at `raise AssertionError`"):
         make_world("Broken-v0")
 
 
