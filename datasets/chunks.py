@@ -1,37 +1,29 @@
 """Read rows of a compressed column fast: straight from the file, chunk by chunk, past HDF5's global lock.
 
 HDF5 is asked once where the chunks lie. After that, reading is a `pread`, a checksum and LZ4, which is several
-times as fast, runs in many threads at once, and is safe after a fork. It also keeps bytes that nobody has checked
-from HDF5's LZ4 filter, which reads beyond the end of a chunk whose head lies.
+times as fast, runs in many threads at once, and is safe after a fork.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import struct
 import zlib
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
-import lz4.block
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.datasets.packing import DAMAGED, FLETCHER, LZ4, PIPELINES, checked, unpack, unpack_start
 from worldmodel.errors import RecordingError
 
-GZIP, SHUFFLE, FLETCHER, LZ4 = 1, 2, 3, 32004  # HDF5's registered numbers of filters
-Buffer = bytes | memoryview
-# How a shard packs its columns; the checksum comes last, so that nothing is unpacked before it is checked.
-PIPELINES = {
-    (FLETCHER,),
-    *((*shuffle, codec, FLETCHER) for shuffle in ((), (SHUFFLE,)) for codec in (LZ4, GZIP)),
-}
 LARGEST_CHUNK = 2**30
 LARGEST_RATIO = 1100  # deflate's is 1032, LZ4's 255
-
-_LZ4_HEAD = struct.Struct(">QI")
+UNREAD = -1  # in place of the CRC-32 of a chunk
 
 
 class ChunkedColumn:
@@ -55,23 +47,28 @@ class ChunkedColumn:
         self.row_shape, self.dtype = tuple(dataset.shape[1:]), dataset.dtype
         self._rows, self._chunk_shape = int(dataset.shape[0]), dataset.chunks or (1, *self.row_shape)
         self._chunk = self._chunk_shape[0]
-        self._chunk_bytes = math.prod(self._chunk_shape) * self.dtype.itemsize
+        self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
+        self._chunk_bytes = self._chunk * self._row_bytes
         self._filters = pipeline(dataset)
         self._kept: tuple[int, NDArray[Any]] | None = None
         count = -(-self._rows // self._chunk) if dataset.chunks else 0
-        self._offset, self._size = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        offset, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
 
         def note(info: Any) -> None:
             index = info.chunk_offset[0] // self._chunk
-            self._offset[index], self._size[index] = info.byte_offset, info.size
+            offset[index], sizes[index] = info.byte_offset, info.size
             if info.filter_mask:
                 raise self._damaged(index, "a filter was left out")
 
         if count:
             dataset.id.chunk_iter(note)
-        room = path.stat().st_size - self._offset
-        if ((self._size <= 0) | (self._offset <= 0) | (self._size > room)).any():
+        room = path.stat().st_size - offset
+        if ((sizes <= 0) | (offset <= 0) | (sizes > room)).any():
             raise RecordingError(f"Shard '{path}': chunks of column '{self._name}' are missing or outside the file.")
+        # arrays of Python's own, whose numbers are read faster one by one
+        self._offset, self._size, self._crc = (
+            array("q", values.tobytes()) for values in (offset, sizes, np.full(count, UNREAD))
+        )
 
     def __len__(self) -> int:
         return self._rows
@@ -84,48 +81,62 @@ class ChunkedColumn:
         Raises:
             RecordingError: a checksum is wrong, or a chunk is damaged.
         """
-        if not out.size:
-            return
-        last = start + (len(out) - 1) * stride
+        if len(out):
+            read_clips([(self, file, start)], out[None], stride=stride)
+
+    def read_clip(self, file: int, start: int, out: NDArray[Any], clip: int, address: int, *, stride: int) -> None:
+        """Read rows `start`, `start + stride`, ... into `out[clip]`; see `read_clips`.
+
+        Args:
+            address: of `out`, if its bytes lie together and before the clip may be overwritten; else 0.
+        """
+        length = out.shape[1]
+        last = start + (length - 1) * stride
         if not 0 <= start <= last < self._rows:
             raise RecordingError(f"Rows {start} to {last} were asked for of {self._rows} in '{self._path}'.")
-        filled = 0
-        while filled < len(out):
-            row = start + filled * stride
-            index, within = divmod(row, self._chunk)
-            rows = self._decode(file, index)[within::stride][: len(out) - filled]
-            out[filled : filled + len(rows)] = rows
-            filled += len(rows)
+        direct = address and stride == 1 and self._filters == (LZ4, FLETCHER)
+        place = address + (clip * length - start) * self._row_bytes  # where the column's row 0 would be
+        index = last // self._chunk
+        try:
+            while index >= start // self._chunk:
+                begin = index * self._chunk
+                to = place + begin * self._row_bytes
+                wanted = min(self._chunk, last + 1 - begin) * self._row_bytes
+                if not (
+                    direct and to >= address and unpack_start(self._fetch(file, index), self._chunk_bytes, to, wanted)
+                ):
+                    first = max(0, -(-(begin - start) // stride))
+                    rows = self._decode(file, index)[start + first * stride - begin :: stride][: length - first]
+                    out[clip, first : first + len(rows)] = rows
+                index -= 1
+        except (OSError, *DAMAGED) as error:
+            raise self._damaged(index, str(error)) from error
 
     def _decode(self, file: int, index: int) -> NDArray[Any]:
         kept = self._kept
         if kept and kept[0] == index:
             return kept[1]
-        size = int(self._size[index])
-        try:
-            data = os.pread(file, size, int(self._offset[index]))
-            if len(data) != size:
-                raise ValueError("the file is shorter than it was")
-            raw = self._unpack(_checked(data))
-        except (OSError, ValueError, struct.error, zlib.error, lz4.block.LZ4BlockError) as error:
-            raise self._damaged(index, str(error)) from error
+        raw = unpack(self._fetch(file, index), self._filters, self._chunk_bytes, self.dtype.itemsize)
         rows = np.frombuffer(raw, self.dtype).reshape(self._chunk_shape)
         if self._keep:
             self._kept = index, rows
         return rows
 
-    def _unpack(self, data: Buffer) -> Buffer:
-        if LZ4 in self._filters:
-            data = unpack_lz4(data, self._chunk_bytes)
-        elif GZIP in self._filters:
-            unzip = zlib.decompressobj()
-            data = unzip.decompress(data, self._chunk_bytes)
-            if not unzip.eof and unzip.decompress(unzip.unconsumed_tail, 1):
-                raise ValueError("it holds more than its chunk")
-        if len(data) != self._chunk_bytes:
-            raise ValueError(f"it holds {len(data)} bytes; expected {self._chunk_bytes}")
-        if SHUFFLE in self._filters:  # first bytes of all numbers, then their second bytes, ...
-            data = np.frombuffer(data, np.uint8).reshape(self.dtype.itemsize, -1).T.tobytes()
+    def _fetch(self, file: int, index: int) -> bytes:
+        """Return a chunk as it lies in the file, checksum and all.
+
+        HDF5's checksum is computed the first time, and a CRC-32, which zlib computes at several times the speed; after
+        that, the CRC-32 must stay what it was.
+        """
+        data = os.pread(file, self._size[index], self._offset[index])
+        if len(data) != self._size[index]:
+            raise ValueError("the file is shorter than it was")
+        crc, known = zlib.crc32(data), self._crc[index]
+        if crc != known:
+            if known != UNREAD:
+                raise ValueError("its checksum is wrong: it is not what it was when it was first read")
+            checked(data)
+            self._crc[index] = crc
         return data
 
     def _damaged(self, index: int, why: str) -> RecordingError:
@@ -135,74 +146,27 @@ class ChunkedColumn:
         )
 
 
+def read_clips(clips: Sequence[tuple[ChunkedColumn, int, int]], out: NDArray[Any], *, stride: int = 1) -> None:
+    """Read clip b, told by its column, an open file descriptor and its first row, into `out[b]`, `[B, L, ...]`.
+
+    From the last clip to the first, each from its end to its start: so a chunk that holds rows before the clip is
+    unpacked with those lying over the end of the clip before, which then puts them right. Nothing is copied, and of
+    a clip's last chunk no more than is wanted is unpacked.
+
+    Raises:
+        RecordingError: a checksum is wrong, or a chunk is damaged.
+    """
+    if out.size:
+        address = out.ctypes.data if out.flags.c_contiguous else 0
+        for number in range(len(clips) - 1, -1, -1):
+            column, file, start = clips[number]
+            column.read_clip(file, start, out, number, address, stride=stride)
+
+
 def pipeline(dataset: Any) -> tuple[int, ...]:
     """Return the numbers of a column's filters, in the order of writing."""
     creation = dataset.id.get_create_plist()
     return tuple(creation.get_filter(index)[0] for index in range(creation.get_nfilters()))
-
-
-def unpack_lz4(data: Buffer, expected: int) -> bytes:
-    """Unpack what HDF5's LZ4 filter packed.
-
-    Raises:
-        ValueError: it does not hold `expected` bytes.
-    """
-    total, block = _LZ4_HEAD.unpack_from(data)
-    if total != expected or block == 0:
-        raise ValueError(f"its head says {total} bytes in blocks of {block}; expected {expected}")
-    parts: list[Any] = []
-    at, left, view = _LZ4_HEAD.size, total, memoryview(data)
-    while left:
-        here = min(block, left)
-        packed = int.from_bytes(view[at : at + 4], "big")
-        body = view[at + 4 : at + 4 + packed]
-        if len(body) != packed:
-            raise ValueError("a block ends early")
-        parts.append(body if packed == here else lz4.block.decompress(body, uncompressed_size=here))
-        at, left = at + 4 + packed, left - here
-    return bytes(parts[0]) if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
-
-
-def _checked(data: bytes) -> memoryview:
-    """Return `data` without its checksum.
-
-    Raises:
-        ValueError: the checksum is wrong.
-    """
-    body = memoryview(data)[:-4]
-    if len(data) < 4 or fletcher32(body) != int.from_bytes(data[-4:], "little"):
-        raise ValueError("its checksum is wrong")
-    return body
-
-
-def fletcher32(data: Buffer) -> int:
-    """Return HDF5's Fletcher-32: over big-endian 16-bit words, an odd last byte as the high one.
-
-    Computed over little-endian words, whose sums are the same with their bytes swapped, and in float64, which
-    is exact here and fast.
-
-    Source: Fletcher, An arithmetic checksum for serial transmissions, 1982. A sum that is a multiple of 65,535
-    is kept as 65,535, as folding the carries does, unless everything is zero.
-    """
-    words = np.frombuffer(data, "<u2", len(data) // 2).astype(np.float64)
-    if len(data) % 2:
-        words = np.append(words, float(data[-1]))
-    first = second = 0
-    for start in range(0, len(words), _PIECE):
-        piece = words[start : start + _PIECE]
-        second += first * len(piece) + int(piece @ _WEIGHTS[_PIECE - len(piece) :])
-        first += int(piece @ _ONES[: len(piece)])
-    return _folded(second) << 16 | _folded(first)
-
-
-def _folded(total: int) -> int:
-    """Return a sum modulo 65,535, its two bytes swapped."""
-    return (total * 256 - 1) % 65535 + 1 if total else 0
-
-
-_PIECE = 2**17  # words: a sum of so many, weighted, is exact in float64
-_WEIGHTS = np.arange(_PIECE, 0, -1, dtype=np.float64)
-_ONES = np.ones(_PIECE)
 
 
 def check_dataset(path: Path, dataset: Any) -> None:

@@ -109,8 +109,7 @@ class Clips:
             self._frames.gather(position, offset, self._stride, frames)
         else:
             starts = self._recording.frame_start[self._episodes[position]] + offset
-            for start, out in zip(starts.tolist(), frames, strict=True):
-                self._recording.read_frames(start, out, stride=self._stride, camera=self._camera)
+            self._recording.read_clips(starts, frames, stride=self._stride, camera=self._camera)
         return frames
 
     def _take_actions(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.float32]:

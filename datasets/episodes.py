@@ -16,7 +16,7 @@ from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_
 from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.exploration import Policy
 from worldmodel.envs.renderer import Quality, Renderer, RendererConfig
-from worldmodel.envs.world import DIVERGED, Outcome, State, World
+from worldmodel.envs.world import DIVERGED, Outcome, World
 from worldmodel.errors import RecordingError
 
 
@@ -158,16 +158,19 @@ def play_episode(
 
 
 class _Part:
-    """The frames, states and actions that are not yet written."""
+    """The frames, states and actions that are not yet written, each in a row of its own."""
 
     def __init__(self, film: Film, world: World) -> None:
         self._film, self._world = film, world
+        state = world.state()
+        self._columns = {
+            name: np.empty((SEGMENT_FRAMES, *np.shape(row)))
+            for name, row in (*state.named(), ("visual", world.visual()))
+        }
         self._clear()
 
     def _clear(self) -> None:
         self._steps: list[int] = []
-        self._states: list[State] = []
-        self._visual: list[NDArray[np.float64]] = []
         self._actions: list[NDArray[np.float32]] = []
         self._rewards: list[float] = []
 
@@ -180,9 +183,11 @@ class _Part:
         return not self._steps
 
     def shoot(self, step: int) -> None:
-        self._film.shoot(len(self._steps))
-        self._states.append(self._world.state())
-        self._visual.append(self._world.visual())
+        row = len(self._steps)
+        self._film.shoot(row)
+        for name, values in self._world.state().named():
+            self._columns[name][row] = values
+        self._columns["visual"][row] = self._world.visual()
         self._steps.append(step)
 
     def act(self, action: NDArray[np.float32], outcome: Outcome) -> None:
@@ -190,17 +195,12 @@ class _Part:
         self._rewards.append(outcome.reward)
 
     def segment(self) -> Segment:
-        """Return them, and begin anew."""
-        states, steps = self._states, len(self._actions)
+        """Return them, and begin anew; the next shots overwrite them."""
+        frames, steps = len(self._steps), len(self._actions)
         segment = Segment(
-            pictures=self._film.pictures(len(states)),
+            pictures=self._film.pictures(frames),
             frame_step=np.array(self._steps, np.int64),
-            time=np.array([state.time for state in states]),
-            qpos=np.stack([state.qpos for state in states]),
-            qvel=np.stack([state.qvel for state in states]),
-            act=np.stack([state.act for state in states]),
-            extra=np.stack([state.extra for state in states]),
-            visual=np.stack(self._visual),
+            **{name: rows[:frames] for name, rows in self._columns.items()},
             actions=np.array(self._actions, np.float32).reshape(steps, len(self._world.low)),
             reward=np.array(self._rewards, np.float64),
         )
@@ -210,8 +210,9 @@ class _Part:
 
 def _refuse_divergence(world: World, episode: int, step: int) -> None:
     """MuJoCo puts a simulation that diverges back to its start, without a word but for these counters."""
+    numbers = world.data.warning.number.tolist()
     for warning in DIVERGED:
-        if world.data.warning[warning].number:
+        if numbers[warning.value]:
             raise RecordingError(
                 f"Episode {episode}: the simulation diverged by control step {step} ({warning.name}). "
                 "Use a smaller time step in the model, or gentler actions."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worldmodel.datasets.chunks import read_clips
 from worldmodel.datasets.manifest import Manifest, Provenance, ShardEntry
 from worldmodel.datasets.schema import Episode, picture_column
 from worldmodel.datasets.shard import Shard, StoredEpisode
@@ -98,11 +99,24 @@ class Recording:
         Args:
             camera: who filmed; the main camera when left out.
         """
-        shard, first = self._locate(self._shard_frames, start)
+        self.read_clips(np.array([start]), out[None], stride=stride, camera=camera)
+
+    def read_clips(
+        self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, stride: int = 1, camera: str | None = None
+    ) -> None:
+        """Read B clips, each of which lies in one episode, into `out [B, L, H, W, 3]`; `starts [B]` are first frames.
+
+        May be called in several threads at once. Takes `stride` and `camera` as `read_frames` does.
+        """
         column = picture_column("rgb", self.provenance.camera if camera is None else camera)
-        if column not in shard.pictures:
+        if column not in self.provenance.picture_shapes:
             raise unknown_name("camera", camera or "", [held.name for held in self.provenance.cameras])
-        shard.read_pictures(column, start - first, out, stride=stride)
+        shards = np.searchsorted(self._shard_frames, starts, side="right") - 1
+        rows = starts - self._shard_frames[shards]
+        places = [
+            self._shards[shard].place(column, row) for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)
+        ]
+        read_clips(places, out, stride=stride)
 
     def read_actions(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return actions of rows `start` to `stop`, which lie in one episode, `[stop - start, A]`."""

@@ -31,7 +31,7 @@ class RecordConfig:
 
     Attributes:
         env: one of our tasks ("worldmodel/Reacher-v0"), a gymnasium id ("HalfCheetah-v5"), a dm_control task
-            ("dm_control/cheetah-run") or a model of your own ("my_robot.xml").
+            ("dm_control/cheetah-run") or a model of your own ("my_robot.xml"); `worldmodel envs` lists them.
         env_arguments: arguments for the environment, a JSON object. Ours take '{"variation": {"colour": 0.5}}'
             (see `envs.variation`), some more: '{"door": "random"}', '{"cubes": 3}'.
         frames: how many frames at least, in whole episodes; 20,000 when no amount is given.
@@ -118,7 +118,7 @@ def record(config: RecordConfig, out: Path, *, resume: bool = False, progress: P
     provenance = _provenance(config)
     amount = config.amount(provenance.control_seconds)
     crew = Crew(config.workers, config.patience)
-    return produce(_Job(config, out), amount, out, provenance, crew, resume=resume, progress=progress)
+    return produce(_Job(config, out, provenance), amount, out, provenance, crew, resume=resume, progress=progress)
 
 
 def _provenance(config: RecordConfig) -> Provenance:
@@ -179,6 +179,7 @@ class _Job:
 
     config: RecordConfig
     folder: Path
+    provenance: Provenance
 
     def __call__(self, episodes: Iterator[int], finished: Callable[[int, int], None], beat: Callable[[], None]) -> None:
         config = self.config
@@ -187,7 +188,7 @@ class _Job:
         policy = make_policy(config.policy, world)
         with Film(_film_config(config, world), world=world) as film:
             for index in episodes:
-                with spool_episode(self.folder, index=index, seed=config.seed) as writer:
+                with spool_episode(self.folder, self.provenance, index=index, seed=config.seed) as writer:
                     ending = play_episode(
                         world,
                         film,

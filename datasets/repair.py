@@ -231,7 +231,7 @@ class _Copy:
             episode = open_()
         if episode.index != held:
             raise _DamagedError(f"it says that it is episode {episode.index}; expected {held}")
-        with spool_episode(self.out, index=number, seed=episode.seed) as writer:
+        with spool_episode(self.out, self.source.provenance, index=number, seed=episode.seed) as writer:
             segments = episode.segments()
             while True:
                 with _damage():

@@ -74,7 +74,7 @@ def rerender(
             )
     finally:
         world.close()
-    job = _Job(film_config, source.folder, out)
+    job = _Job(film_config, source.folder, out, provenance)
     amount = Amount("episodes", source.episodes, 1)
     crew = Crew(config.workers, config.patience)
     return produce(job, amount, out, provenance, crew, resume=resume, progress=progress)
@@ -115,6 +115,7 @@ class _Job:
     film: FilmConfig
     source: Path
     out: Path
+    provenance: Provenance
 
     def __call__(self, episodes: Iterator[int], finished: Callable[[int, int], None], beat: Callable[[], None]) -> None:
         with Recording.open(self.source) as source:
@@ -122,7 +123,7 @@ class _Job:
             with Film(self.film, world=world) as film:
                 for index in episodes:
                     stream = source.stream(index)
-                    with spool_episode(self.out, index=index, seed=stream.seed) as writer:
+                    with spool_episode(self.out, self.provenance, index=index, seed=stream.seed) as writer:
                         for segment in stream.segments():
                             writer.add(_film_again(segment, world, film, beat))
                         size = writer.finish(stream.ending)

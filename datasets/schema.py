@@ -36,6 +36,7 @@ from worldmodel.errors import RecordingError
 
 FORMAT = "worldmodel-recording"
 VERSION = 2
+PICTURES_PER_CHUNK = 8
 SEGMENT_FRAMES = 64  # of an episode that are in memory at once while it is recorded or copied
 
 # Kind and number of axes of each column beside the pictures.

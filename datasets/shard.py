@@ -193,9 +193,9 @@ class Shard:
         """Return rows `start` to `stop` of a column."""
         return self._rows(self._column(name), start, stop)
 
-    def read_pictures(self, name: str, start: int, out: NDArray[Any], *, stride: int = 1) -> None:
-        """Read rows `start`, `start + stride`, ... of a column of pictures into `out`; threads may share this."""
-        self._column(name).read(self._descriptor, start, out, stride=stride)
+    def place(self, name: str, row: int) -> tuple[ChunkedColumn, int, int]:
+        """Return where row `row` of a column is to be read, for `chunks.read_clips`; threads may share this."""
+        return self._column(name), self._descriptor, row
 
     def _column(self, name: str) -> ChunkedColumn:
         if self._open_in != os.getpid():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.disk import Disk, sync
 from worldmodel.datasets.manifest import Compression
+from worldmodel.datasets.packing import GZIP_LEVEL, filters_of, pack
 from worldmodel.datasets.schema import (
     ACTION_COLUMNS,
     EPISODE_COLUMNS,
     FORMAT,
+    PICTURES_PER_CHUNK,
     VERSION,
     EpisodeStream,
     Segment,
 )
+from worldmodel.datasets.spool import PackedRows, SpooledEpisode
 from worldmodel.errors import RecordingError
 from worldmodel.interrupts import signals_held
 
-PICTURES_PER_CHUNK = 8
 CHUNK_BYTES = 2**18  # of columns other than pictures
-BUFFER_BYTES = 2**20
-GZIP_LEVEL = 4
 
 
 @dataclass(frozen=True)
@@ -50,30 +50,45 @@ class ShardSize:
 
 
 class _Column:
-    """One column of the shard, written in whole chunks, so that each is compressed once."""
+    """One column of the shard, written chunk by chunk, each packed once, here or before."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
-        self._filled = 0
-        chunk, row = dataset.chunks[0], dataset.shape[1:]
-        row_bytes = dataset.dtype.itemsize * math.prod(row)
-        self._buffer = np.empty((max(1, BUFFER_BYTES // (chunk * row_bytes)) * chunk, *row), dataset.dtype)
+    def __init__(self, dataset: Any, compression: Compression) -> None:
+        self._dataset, self._compression = dataset, compression
+        self._filters = filters_of(dataset.dtype, compression)
+        self._written = self._filled = 0
+        self._chunk = np.zeros(dataset.chunks, dataset.dtype)
 
-    def append(self, rows: NDArray[Any]) -> None:
+    def append(self, rows: NDArray[Any] | PackedRows) -> None:
+        if not isinstance(rows, PackedRows):
+            self._fill(rows)
+            return
+        for count, packed in rows.pieces:
+            if count == len(self._chunk) and not self._filled and rows.compression == self._compression:
+                self._write(packed, count)
+            else:
+                self._fill(rows.unpack(count, packed))
+
+    def _fill(self, rows: NDArray[Any]) -> None:
         while len(rows):
-            count = min(len(rows), len(self._buffer) - self._filled)
-            self._buffer[self._filled : self._filled + count] = rows[:count]
+            count = min(len(rows), len(self._chunk) - self._filled)
+            self._chunk[self._filled : self._filled + count] = rows[:count]
             self._filled += count
             rows = rows[count:]
-            if self._filled == len(self._buffer):
+            if self._filled == len(self._chunk):
                 self.flush()
 
     def flush(self) -> None:
+        """Write the rows that wait; as the last of the column, if they do not fill a chunk."""
         if self._filled:
-            start = self._dataset.shape[0]
-            self._dataset.resize(start + self._filled, axis=0)
-            self._dataset[start:] = self._buffer[: self._filled]
+            self._chunk[self._filled :] = 0
+            self._write(pack(self._chunk, self._filters), self._filled)
             self._filled = 0
+
+    def _write(self, packed: bytes | memoryview, rows: int) -> None:
+        start = (self._written, *(0 for _ in self._chunk.shape[1:]))
+        self._written += rows
+        self._dataset.id.set_extent((self._written, *self._chunk.shape[1:]))
+        self._dataset.id.write_direct_chunk(start, packed)
 
 
 class ShardWriter:
@@ -114,10 +129,10 @@ class ShardWriter:
             RecordingError: the episode is damaged, or its columns are not like those before it.
         """
         frames = steps = 0
-        for segment in episode.segments():
+        for segment, pictures in _parts(episode):
             frames, steps = frames + len(segment), steps + len(segment.actions)
             with signals_held():
-                self._append(segment)
+                self._append(segment, pictures)
             self._disk.check()
         if (frames, steps) != (episode.length, episode.steps) or frames == 0:
             raise RecordingError(
@@ -134,22 +149,22 @@ class ShardWriter:
         ):
             self._episodes[name].append(value)
 
-    def _append(self, segment: Segment) -> None:
-        rows = dict(segment.columns())
+    def _append(self, segment: Segment, pictures: Mapping[str, NDArray[Any] | PackedRows]) -> None:
+        rows = {**pictures, **dict(segment.columns())}
         kinds = {name: (values.dtype, values.shape[1:]) for name, values in rows.items()}
         if not self._kinds:
             self._kinds = kinds
             for name, (dtype, row) in kinds.items():
                 if 0 not in row:
-                    self._columns[name] = self._create(name, dtype, row, is_picture=name in segment.pictures)
+                    self._columns[name] = self._create(name, dtype, row, is_picture=name in pictures)
         if kinds.keys() != self._kinds.keys():
             raise RecordingError(f"An episode has the columns {sorted(rows)}; expected {sorted(self._kinds)}.")
-        for name, (_, row) in kinds.items():
-            expected = self._kinds[name][1]
-            if row != expected:
+        for name, kind in kinds.items():
+            expected = self._kinds[name]
+            if kind != expected:
                 raise RecordingError(
-                    f"Column '{name}' has rows of {row} in one episode and of {expected} in another; expected the same "
-                    "model in all of them."
+                    f"Column '{name}' has rows of {kind[0]} {kind[1]} in one episode and of {expected[0]} "
+                    f"{expected[1]} in another; expected the same model in all of them."
                 )
         for name, column in self._columns.items():
             column.append(rows[name])
@@ -169,7 +184,7 @@ class ShardWriter:
             fletcher32=True,
             **packed,
         )
-        return _Column(dataset)
+        return _Column(dataset, self._compression)
 
     def finish(self) -> None:
         """Write what is still in memory, wait for the disk, and give the shard its name.
@@ -220,3 +235,11 @@ class ShardWriter:
             self.finish()
         else:
             self.discard()
+
+
+def _parts(episode: EpisodeStream) -> Iterator[tuple[Segment, Mapping[str, NDArray[Any] | PackedRows]]]:
+    """Yield the episode's segments, and their pictures, packed where they are."""
+    if isinstance(episode, SpooledEpisode):
+        yield from episode.packed_segments()
+    else:
+        yield from ((segment, segment.pictures) for segment in episode.segments())

@@ -6,8 +6,11 @@ last block with its summary. It has its name only when it is whole.
 
     file   = MAGIC, block ..., summary block
     block  = sizes of head and body and their CRC-32 (little-endian uint32, uint64, uint32), head, body
-    head   = JSON: the body's columns as [name, dtype, shape, bytes of each piece], or the summary
-    body   = the columns, in pieces of some rows that each fit into a processor's cache, compressed by LZ4
+    head   = JSON: [compression, columns as [name, dtype, shape, [rows, bytes] of each piece]], or the summary
+    body   = the columns, in pieces of some rows that each fit into a processor's cache
+
+Pictures are cut into pieces, and packed, as the shard will have its chunks; it takes those that turn out to be whole
+chunks of it as they are. Other columns are compressed by LZ4.
 """
 
 from __future__ import annotations
@@ -17,23 +20,26 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import lz4.block
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.datasets.schema import ACTION_COLUMNS, FRAME_COLUMNS, Ending, Segment
+from worldmodel.datasets.manifest import Compression
+from worldmodel.datasets.packing import DAMAGED, filters_of, pack, unpack
+from worldmodel.datasets.schema import ACTION_COLUMNS, FRAME_COLUMNS, PICTURES_PER_CHUNK, Ending, Segment
 from worldmodel.errors import RecordingError
 
-MAGIC = b"worldmodel-episode-1\n"
+MAGIC = b"worldmodel-episode-2\n"
 SIZES = struct.Struct("<IQI")
 DTYPES = {"|u1", "<i4", "<i8", "<f4", "<f8"}
 PIECE_BYTES = 3 * 2**15
-LARGEST_RATIO = 255  # that LZ4 reaches
+LARGEST_RATIO = 1100  # deflate's is 1032, LZ4's 255
+MALFORMED = (*DAMAGED, TypeError, KeyError, IndexError, OverflowError)  # what reading a damaged block raises
 ACCELERATION = 8  # of LZ4: these files live for minutes, so a tenth larger is cheaper than slower
 
 
@@ -48,6 +54,38 @@ class Summary:
     steps: int
 
 
+@dataclass(frozen=True)
+class PackedRows:
+    """Rows of a column of pictures as they lie in the spool.
+
+    Attributes:
+        dtype: kind of their numbers.
+        shape: of all rows together.
+        compression: how each piece is packed.
+        pieces: how many rows each has, and its bytes.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    compression: Compression
+    pieces: tuple[tuple[int, memoryview], ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def unpack(self, rows: int, data: memoryview) -> NDArray[Any]:
+        """Return the rows of a piece."""
+        size = rows * math.prod(self.shape[1:]) * self.dtype.itemsize
+        if size > LARGEST_RATIO * len(data) + 64:
+            raise ValueError(f"{len(data)} bytes claim {rows} rows of the shape {self.shape[1:]}")
+        raw = unpack(data, filters_of(self.dtype, self.compression), size, self.dtype.itemsize)
+        return np.frombuffer(raw, self.dtype).reshape(rows, *self.shape[1:])
+
+    def rows(self) -> NDArray[Any]:
+        """Return all rows."""
+        return np.concatenate([self.unpack(*piece) for piece in self.pieces])
+
+
 class SpoolWriter:
     """Append an episode's segments to its file as they come; memory does not grow with the episode.
 
@@ -55,13 +93,18 @@ class SpoolWriter:
 
     Args:
         path: where the finished episode will be.
+        compression: of the shard that will take it.
+        first_row: where in that shard the episode will begin, as far as one can tell; a wrong guess costs time alone.
 
     Raises:
         OSError: the disk is full or fails.
     """
 
-    def __init__(self, path: Path, *, index: int, seed: int) -> None:
+    def __init__(
+        self, path: Path, *, index: int, seed: int, compression: Compression = "lz4", first_row: int = 0
+    ) -> None:
         self._path, self._index, self._seed = path, index, seed
+        self._compression, self._first_row = compression, first_row
         self._partial = path.with_name(path.name + ".partial")
         self._length = self._steps = 0
         self._file = self._partial.open("wb")
@@ -69,12 +112,19 @@ class SpoolWriter:
 
     def add(self, segment: Segment) -> None:
         """Write the next frames of the episode."""
-        head, body = [], []
+        columns, body = [], []
         for name, rows in segment.columns():
-            packed = [_pack(rows[piece]) for piece in _pieces(rows.shape, rows.itemsize)]
-            head.append([name, rows.dtype.str, rows.shape, [len(piece) for piece in packed]])
+            if name in segment.pictures:
+                pieces = _chunks(self._first_row + self._length, len(rows))
+                filters = filters_of(rows.dtype, self._compression)
+                packed = [pack(rows[piece], filters) for piece in pieces]
+            else:
+                pieces = _pieces(rows.shape, rows.itemsize)
+                packed = [_pack(rows[piece]) for piece in pieces]
+            sizes = [(piece.stop - piece.start, len(data)) for piece, data in zip(pieces, packed, strict=True)]
+            columns.append((name, rows.dtype.str, rows.shape, sizes))
             body.extend(packed)
-        self._write(json.dumps(head).encode(), b"".join(body))
+        self._write(json.dumps([self._compression, columns]).encode(), b"".join(body))
         self._length += len(segment)
         self._steps += len(segment.actions)
 
@@ -122,12 +172,21 @@ class SpooledEpisode:
 
     def segments(self) -> Iterator[Segment]:
         """Yield the episode's segments, checked; several may be read at once."""
+        for segment, pictures in self.packed_segments():
+            try:
+                rows = {name: packed.rows() for name, packed in pictures.items()}
+                yield replace(segment, pictures=rows)
+            except (RecordingError, *MALFORMED) as error:
+                raise self._damaged(str(error)) from error
+
+    def packed_segments(self) -> Iterator[tuple[Segment, dict[str, PackedRows]]]:
+        """Yield the episode's segments without pictures, checked, and their pictures as they are packed."""
         for head, body in self._blocks():
             if isinstance(head, dict):
                 return
             try:
                 yield _segment(head, body)
-            except (RecordingError, ValueError, TypeError, KeyError, lz4.block.LZ4BlockError) as error:
+            except (RecordingError, *MALFORMED) as error:
                 raise self._damaged(str(error)) from error
 
     def check(self) -> None:
@@ -185,6 +244,12 @@ def _pieces(shape: Sequence[int], itemsize: int) -> list[slice]:
     return [slice(start, min(start + count, shape[0])) for start in range(0, shape[0], count)]
 
 
+def _chunks(first: int, count: int) -> list[slice]:
+    """Return which of `count` rows, the first of which is row `first` of a shard, lie in each of its chunks."""
+    ends = [*range(PICTURES_PER_CHUNK - first % PICTURES_PER_CHUNK, count, PICTURES_PER_CHUNK), count]
+    return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+
+
 def _pack(rows: NDArray[Any]) -> bytes:
     packed: bytes = lz4.block.compress(
         np.ascontiguousarray(rows), mode="fast", acceleration=ACCELERATION, store_size=False
@@ -192,22 +257,33 @@ def _pack(rows: NDArray[Any]) -> bytes:
     return packed
 
 
-def _segment(head: list[Any], body: bytes) -> Segment:
+def _segment(head: Any, body: bytes) -> tuple[Segment, dict[str, PackedRows]]:
+    compression, described = head
     columns: dict[str, NDArray[Any]] = {}
+    pictures: dict[str, PackedRows] = {}
     view, start = memoryview(body), 0
-    for name, dtype, shape, sizes in head:
-        if dtype not in DTYPES:
-            raise ValueError(f"column '{name}' is of kind {dtype}")
+    known = {*FRAME_COLUMNS, *ACTION_COLUMNS}
+    for name, dtype, shape, sizes in described:
+        if dtype not in DTYPES or compression not in get_args(Compression):
+            raise ValueError(f"column '{name}' is of kind {dtype}, packed by {compression}")
+        pieces = []
+        for rows, size in sizes:
+            pieces.append((rows, view[start : start + size]))
+            start += size
+        if sum(rows for rows, _ in pieces) != shape[0] or min((rows for rows, _ in pieces), default=1) < 1:
+            raise ValueError(f"column '{name}' has other pieces than its {shape[0]} rows")
+        if name not in known:
+            pictures[name] = PackedRows(np.dtype(dtype), tuple(shape), compression, tuple(pieces))
+            continue
         if math.prod(shape) * np.dtype(dtype).itemsize > LARGEST_RATIO * len(body) + 64:
             raise ValueError(f"column '{name}' claims the shape {shape}")
-        column = columns[name] = np.empty(shape, dtype)
-        for piece, size in zip(_pieces(shape, column.itemsize), sizes, strict=True):
-            rows = column[piece]
-            raw = lz4.block.decompress(view[start : start + size], uncompressed_size=rows.nbytes)
-            rows[...] = np.frombuffer(raw, column.dtype).reshape(rows.shape)
-            start += size
-    known = {*FRAME_COLUMNS, *ACTION_COLUMNS}
-    return Segment(
-        pictures={name: rows for name, rows in columns.items() if name not in known},
-        **{name: columns[name] for name in known},
-    )
+        column, at = columns.setdefault(name, np.empty(shape, dtype)), 0
+        for count, data in pieces:
+            part = column[at : at + count]
+            raw = lz4.block.decompress(data, uncompressed_size=part.nbytes)
+            part[...] = np.frombuffer(raw, column.dtype).reshape(part.shape)
+            at += count
+    segment = Segment(pictures={}, **{name: columns[name] for name in known})
+    if any(len(packed) != len(segment) for packed in pictures.values()):
+        raise ValueError(f"it has pictures for another number of frames than {len(segment)}")
+    return segment, pictures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -53,14 +54,25 @@ def spool_path(folder: Path, index: int) -> Path:
     return folder / SPOOL / f"episode-{index:08d}.bin"
 
 
+def expected_row(provenance: Provenance, index: int) -> int:
+    """Return where in its shard episode `index` begins, if all those before it are of full length."""
+    length = max(1, provenance.episode_frames)
+    episodes = math.ceil(SHARD_BYTES / (length * provenance.picture_bytes))  # in a shard
+    return index % episodes * length
+
+
 @contextmanager
-def spool_episode(folder: Path, *, index: int, seed: int) -> Iterator[SpoolWriter]:
+def spool_episode(folder: Path, provenance: Provenance, *, index: int, seed: int) -> Iterator[SpoolWriter]:
     """Open a finished-episode file to write to; it counts only once its `finish` was called.
 
     Raises:
         RecordingError: the disk is full or fails.
     """
-    with disk_errors(folder), SpoolWriter(spool_path(folder, index), index=index, seed=seed) as writer:
+    path, first_row = spool_path(folder, index), expected_row(provenance, index)
+    with (
+        disk_errors(folder),
+        SpoolWriter(path, index=index, seed=seed, compression=provenance.compression, first_row=first_row) as writer,
+    ):
         yield writer
 
 
@@ -168,7 +180,7 @@ class RecordingStore:
         Raises:
             RecordingError: the disk is full or fails.
         """
-        with spool_episode(self.folder, index=index, seed=seed) as writer:
+        with spool_episode(self.folder, self._manifest.provenance, index=index, seed=seed) as writer:
             yield writer
         self.take(index)
 

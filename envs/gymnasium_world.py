@@ -37,6 +37,7 @@ class GymnasiumWorld(World):
         self._name = env_id
         self._draws: np.random.BitGenerator = np.random.MT19937(0)
         self._env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, disable_env_checker=True, **arguments)
+        self._before_render: Any = self._part("_render_callback", None)
         try:
             self._adopt()
         except BaseException:
@@ -72,12 +73,14 @@ class GymnasiumWorld(World):
         with self._global_draws():
             self.observation, _ = self._env.reset(seed=seed)
         self.hold(*self._find())
+        self._place_goal()
 
     def step(self, action: Action) -> Outcome:
         space = self._space
         inside = np.clip(action, space.low, space.high, dtype=space.dtype)
         with self._global_draws():
             self.observation, reward, terminated, truncated, _ = self._env.step(inside)
+        self._place_goal()
         return Outcome(float(reward), bool(terminated), bool(truncated))
 
     def viewpoint(self, name: str) -> mujoco.MjvCamera:
@@ -100,6 +103,11 @@ class GymnasiumWorld(World):
 
     def close(self) -> None:
         self._env.close()
+
+    def _place_goal(self) -> None:
+        """Put what shows the goal in its place, as gymnasium-robotics does only when its own `render()` is called."""
+        if self._before_render is not None:
+            self._before_render()
 
     @contextmanager
     def _global_draws(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ from worldmodel.config import read_dataclass
 from worldmodel.envs.dm_control_world import PREFIX, DmControlWorld, suite_names
 from worldmodel.envs.gymnasium_world import GymnasiumWorld
 from worldmodel.envs.ogbench_world import OGBenchWorld
+from worldmodel.envs.robotics_joints import mend_joints
 from worldmodel.envs.task import Task, TaskConfig
 from worldmodel.envs.world import World
 from worldmodel.envs.xml_world import XmlWorld
@@ -124,6 +125,11 @@ def world_names() -> dict[str, list[str]]:
     return names
 
 
+def missing_packages() -> list[Package]:
+    """Return the optional packages with more worlds that are not installed."""
+    return [package for package in (DM_CONTROL, *REGISTERING) if not _installed(package)]
+
+
 def _parse(arguments: str) -> dict[str, Any]:
     expected = "expected a JSON object such as '{\"reset_noise_scale\": 0.1}'"
     try:
@@ -188,6 +194,8 @@ def _require(package: Package, name: str) -> None:
 def _register(package: Package) -> None:
     with _no_remarks():
         importlib.import_module(package.module)
+    if package.module == "gymnasium_robotics":
+        mend_joints()
 
 
 def _home(name: str) -> str:
@@ -203,7 +211,7 @@ def _unknown(name: str) -> WorldModelError:
     known = ", ".join(f"{len(found)} of {family}" for family, found in families.items())
     return WorldModelError(
         f"Unknown environment '{name}'.{hint} Known are {known}, and any MJCF file by its path; "
-        "`worldmodel.envs.registry.world_names()` lists them all."
+        "`worldmodel envs` lists them all."
     )
 
 

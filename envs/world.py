@@ -72,6 +72,16 @@ class State:
     time: float
     extra: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
+    def named(self) -> tuple[tuple[str, NDArray[np.float64] | float], ...]:
+        """Return its parts by their names."""
+        return (
+            ("time", self.time),
+            ("qpos", self.qpos),
+            ("qvel", self.qvel),
+            ("act", self.act),
+            ("extra", self.extra),
+        )
+
 
 class World(ABC):
     """One MuJoCo simulation, advanced one control step at a time.
@@ -92,11 +102,13 @@ class World(ABC):
 
     _drawn: mujoco.MjData | None = None
     _fields: list[NDArray[Any]] | None = None
+    _seen: bytes | None = None
+    _look: NDArray[np.float64]
 
     def hold(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Take `model` and `data` as the simulation; what was prepared for another model is dropped."""
         if getattr(self, "model", None) is not model:
-            self._drawn, self._fields = None, None
+            self._drawn, self._fields, self._seen = None, None, None
         self.model, self.data = model, data
 
     @property
@@ -178,11 +190,16 @@ class World(ABC):
         mujoco.mj_forward(self.model, self.data)
 
     def visual(self) -> NDArray[np.float64]:
-        """Return a copy of how the model looks, `[P]`: the numbers in `VISUAL_FIELDS`, one field after another.
+        """Return how the model looks, `[P]`, read-only: the numbers in `VISUAL_FIELDS`, one field after another.
 
         Environments move targets, cameras and lights, and recolour things, by writing to the model.
         """
-        return np.concatenate(self._visual_fields(), dtype=np.float64)
+        fields: list[Any] = self._visual_fields()
+        held = b"".join(fields)  # most environments change nothing, and comparing bytes is fast
+        if held != self._seen:
+            self._seen, self._look = held, np.concatenate(fields, dtype=np.float64)
+            self._look.flags.writeable = False
+        return self._look
 
     def set_visual(self, values: NDArray[np.float64]) -> None:
         """Make the model look as it did when `visual()` returned `values`.

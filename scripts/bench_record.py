@@ -201,17 +201,21 @@ def recording(env: str, frames: int, folder: Path) -> float:
 
 
 def writing(folder: Path) -> float:
-    """Return microseconds of one core per frame, from a segment in memory to a synced shard."""
+    """Return microseconds of one core per frame, from segments in memory to a synced recording of all of them."""
+    spent = 0.0
     with Recording.open(folder) as source:
-        episodes = [source.episode(index) for index in range(min(source.episodes, 40))]
-        provenance = source.provenance
-    again = folder.with_name(f"{folder.name}-again")
-    started = time.perf_counter()
-    with RecordingStore(again, provenance, resume=False) as store:
-        for episode in episodes:
-            store.add(episode)
-        store.finish(0.0)
-    return (time.perf_counter() - started) / sum(map(len, episodes)) * 1e6
+        again = folder.with_name(f"{folder.name}-again")
+        with RecordingStore(again, source.provenance, resume=False) as store:
+            for index in range(source.episodes):
+                episode = source.episode(index)
+                started = time.perf_counter()
+                store.add(episode)
+                store.seal()
+                spent += time.perf_counter() - started
+            started = time.perf_counter()
+            store.finish(0.0)
+            spent += time.perf_counter() - started
+        return spent / source.frames * 1e6
 
 
 def measure(env: str, bench: Bench, folder: Path) -> Rates:

@@ -114,7 +114,7 @@ def export_recording(
 
     Raises:
         WorldModelError: `out` exists; an unknown format or camera; a package is missing; the format has no place for
-            what was recorded.
+            what was recorded; the disk is full or fails. Nothing is left of it then.
     """
     chosen = find_format(format)
     if lossy and not chosen.has_video:
@@ -124,10 +124,15 @@ def export_recording(
         if path.exists() or path.is_symlink():
             raise WorldModelError(f"'{path}' {why}. Remove it, or choose another --out.")
     source = Source.of(recording, camera)
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         chosen.write(source, Target(partial, out.name, lossy), _Count(source.frames, progress))
         partial.rename(out)
+    except OSError as error:
+        raise WorldModelError(
+            f"Exporting to '{out}' failed: {error.strerror or error}. Expected a folder with space that can be "
+            "written; choose another --out. Nothing is left of the export."
+        ) from error
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)

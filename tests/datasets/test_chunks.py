@@ -14,17 +14,8 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from worldmodel.datasets.chunks import (
-    FLETCHER,
-    GZIP,
-    LZ4,
-    SHUFFLE,
-    ChunkedColumn,
-    check_dataset,
-    fletcher32,
-    pipeline,
-    unpack_lz4,
-)
+from worldmodel.datasets.chunks import ChunkedColumn, check_dataset, pipeline, read_clips
+from worldmodel.datasets.packing import FLETCHER, GZIP, LZ4, SHUFFLE, fletcher32, unpack_lz4
 from worldmodel.errors import RecordingError
 
 PACKINGS: dict[str, dict[str, Any]] = {
@@ -149,6 +140,46 @@ def test_rows_are_those_that_h5py_reads(
                 out = np.empty((length, *row), dtype)
                 column.read(file, start, out, stride=stride)
                 assert np.array_equal(out, hdf5["rows"][start : start + length * stride : stride][:length])
+
+
+@pytest.mark.parametrize("packing", ["lz4", "lz4 in blocks", "gzip"])
+@pytest.mark.parametrize(("dtype", "row"), [("u1", (5, 4, 3)), ("<f4", (2,))])
+@pytest.mark.parametrize(("length", "stride"), [(1, 1), (3, 1), (8, 1), (9, 1), (30, 1), (2, 3), (5, 7)])
+def test_clips_lie_side_by_side(
+    length: int, stride: int, packing: str, dtype: str, row: tuple[int, ...], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    files = {}
+    for name, count in (("one", 37), ("other", 64)):  # the first's last chunk is not full
+        rows = rng.integers(0, 9, (count, *row)).astype(dtype)
+        files[name] = rows, stored(tmp_path / name, rows, 8, packing)[0]
+    with opened(tmp_path / "one") as one, opened(tmp_path / "other") as other:
+        descriptors = {"one": one, "other": other}
+        chosen = [
+            (name, int(rng.integers(len(files[name][0]) - (length - 1) * stride)))
+            for name in rng.choice(["one", "other"], 40)
+        ]
+        clips = [(files[name][1], descriptors[name], start) for name, start in chosen]
+        expected = [files[name][0][start : start + length * stride : stride][:length] for name, start in chosen]
+        around = np.full((42, length, *row), 77, dtype)
+        for out in (around[1:-1], np.empty((length, 40, *row), dtype).swapaxes(0, 1)):
+            for _ in range(2):  # read for the first time, and again
+                read_clips(clips, out, stride=stride)
+                assert np.array_equal(out, expected)
+        assert (around[[0, -1]] == 77).all()
+
+
+def test_bytes_that_change_after_they_were_checked_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.h5"
+    column, chunks = stored(path, np.random.default_rng(0).integers(0, 3, (16, 500), np.uint8), 8)
+    out = np.empty((16, 500), np.uint8)
+    with opened(path) as file:
+        column.read(file, 0, out)
+        broken = bytearray(path.read_bytes())
+        broken[chunks[1].byte_offset + 100] ^= 1
+        path.write_bytes(broken)
+        with pytest.raises(RecordingError, match=r"chunk 1 .*not what it was"):
+            column.read(file, 0, out)
 
 
 @pytest.mark.parametrize(("start", "length", "stride"), [(-1, 2, 1), (0, 38, 1), (37, 1, 1), (36, 2, 1), (0, 5, 10)])

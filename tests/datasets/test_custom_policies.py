@@ -127,6 +127,26 @@ def test_a_recording_that_is_not_there_is_told(world: World, tmp_path: Path) -> 
         make_policy(f"replay:{tmp_path / 'nowhere'}", world)
 
 
+@pytest.mark.parametrize("algorithm", SB3_ALGORITHMS)
+def test_a_model_of_the_real_package_acts_as_there(algorithm: str, tmp_path: Path) -> None:
+    package = pytest.importorskip("stable_baselines3")
+    small = {} if algorithm in ("a2c", "ppo") else {"buffer_size": 10}
+    model = getattr(package, algorithm.upper())("MlpPolicy", "InvertedPendulum-v5", seed=1, device="cpu", **small)
+    model.save(tmp_path / "model.zip")
+    world = make_world("InvertedPendulum-v5")
+    policy = make_policy(f"sb3:{algorithm}:{tmp_path / 'model.zip'}", world)
+    world.reset(np.random.default_rng(3))
+    policy.reset(np.random.default_rng(0), 0)
+    for _ in range(5):
+        expected, _ = model.predict(world.observation, deterministic=True)
+        action = policy(world)
+        assert action.dtype == np.float32
+        assert np.any(action)
+        np.testing.assert_array_equal(action, np.clip(expected, world.low, world.high))
+        world.step(action)
+    world.close()
+
+
 class Trained:
     """Stands for a model of Stable-Baselines3: it answers with the first numbers of the observation."""
 

@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 import pytest
 
-from worldmodel.datasets.chunks import fletcher32
 from worldmodel.datasets.isolated import Isolated, ReaderDiedError
 from worldmodel.datasets.manifest import MANIFEST, Manifest, Provenance, sha256_of
+from worldmodel.datasets.packing import fletcher32
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import EPISODE_COLUMNS, Episode
 from worldmodel.datasets.store import RecordingStore

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,9 +306,35 @@ def test_a_disk_that_is_full_from_the_start_is_an_error(small_disk: Path, reache
         record(reacher_config, small_disk / "out")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_an_error(reacher_config: RecordConfig, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(RecordingError, match="Permission denied"):
-        record(reacher_config, tmp_path / "out")
-    tmp_path.chmod(0o700)
+def test_a_file_system_that_cannot_be_written_is_an_error(small_disk: Path, reacher_config: RecordConfig) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(RecordingError, match=r"Read-only file system.*choose another --out"):
+        record(reacher_config, small_disk / "out")
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """Take the right to write to the folder; root, who may write anywhere, becomes nobody for a while."""
+    root = os.geteuid() == 0
+    folder.chmod(0o500)
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, provenance: Provenance) -> None:
+    with (
+        without_rights(tmp_path),
+        pytest.raises(RecordingError, match=r"Permission denied.*choose another --out"),
+    ):
+        RecordingStore(tmp_path / "out", provenance, resume=False)
+
+
+def test_a_recording_that_may_only_be_read_is_not_continued(by_hand: Path, provenance: Provenance) -> None:
+    with without_rights(by_hand), pytest.raises(RecordingError, match="Permission denied"):
+        RecordingStore(by_hand, provenance, resume=True)

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
+from worldmodel.datasets.chunks import read_clips
 from worldmodel.datasets.schema import Episode
 from worldmodel.datasets.shard import Shard
 from worldmodel.datasets.shard_writer import ShardWriter
@@ -182,7 +183,7 @@ def test_threads_may_open_a_shard_at_once(path: Path, expected: list[Episode]) -
                 together.wait(10)
                 out = np.empty_like(expected[row].frames)
                 start = sum(map(len, expected[:row]))
-                shard.read_pictures("frames/top", start, out)
+                read_clips([shard.place("frames/top", start)], out[None])
                 return np.array_equal(out, expected[row].frames)
 
             with ThreadPoolExecutor(4) as pool:

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from worldmodel.datasets.manifest import Compression
 from worldmodel.datasets.schema import Ending, Episode, Segment, whole_episode
+from worldmodel.datasets.shard_writer import ShardWriter
 from worldmodel.datasets.spool import SIZES, SpooledEpisode, SpoolWriter
 from worldmodel.errors import RecordingError
 
@@ -49,6 +52,15 @@ def write(path: Path, *segments: Segment, seed: int = 2**63 + 5) -> int:
         for each in segments:
             writer.add(each)
         return writer.finish(Ending.TERMINATED)
+
+
+class Unpacked:
+    """An episode of the spool, told without what it is packed as."""
+
+    def __init__(self, path: Path) -> None:
+        held = SpooledEpisode(path)
+        self.index, self.seed, self.ending = held.index, held.seed, held.ending
+        self.length, self.steps, self.segments = held.length, held.steps, held.segments
 
 
 def assert_same(one: Segment, other: Segment) -> None:
@@ -96,6 +108,32 @@ def test_rows_that_do_not_lie_together_are_written_right(tmp_path: Path) -> None
     )
     write(tmp_path / "episode.bin", every_other)
     assert_same(next(SpooledEpisode(tmp_path / "episode.bin").segments()), every_other)
+
+
+@pytest.mark.parametrize("compression", ["lz4", "gzip"])
+def test_a_shard_is_the_same_wherever_its_episodes_were_expected(compression: Compression, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = [[segment(23, 22), segment(9, 9, first=23), segment(1, 1, first=32)], [segment(40, 39)], [segment(3, 2)]]
+    shards: set[bytes] = set()
+    for number in range(12):
+        with ShardWriter(tmp_path / f"{number}.h5", compression) as shard:
+            row = 0
+            for index, segments in enumerate(parts):
+                path = tmp_path / f"{number}-{index}.bin"
+                first = row if number == 0 else int(rng.integers(100))
+                packed: Compression = compression if number < 10 else ("gzip" if compression == "lz4" else "lz4")
+                with SpoolWriter(path, index=index, seed=0, compression=packed, first_row=first) as writer:
+                    for each in segments:
+                        writer.add(each)
+                    writer.finish(Ending.LIMIT)
+                episode = SpooledEpisode(path)
+                shard.append(Unpacked(path) if number == 9 else episode)
+                row += episode.length
+        shards.add((tmp_path / f"{number}.h5").read_bytes())
+    assert len(shards) == 1
+    with h5py.File(tmp_path / "0.h5") as file:
+        for name, expected in segment(40, 39).pictures.items():
+            assert np.array_equal(file[name][33:73], expected), name
 
 
 def test_what_was_added_may_be_overwritten_afterwards(tmp_path: Path) -> None:

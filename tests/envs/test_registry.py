@@ -7,15 +7,17 @@ import re
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from worldmodel.envs.registry import TASKS, make_task, make_world, world_names
 from worldmodel.errors import WorldModelError
 
 
 def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
-    with pytest.raises(WorldModelError, match=r"'HalfChetah-v5'.*mean 'HalfCheetah-v5'.*world_names\(\)") as error:
+    with pytest.raises(WorldModelError, match=r"'HalfChetah-v5'.*mean 'HalfCheetah-v5'.*worldmodel envs") as error:
         make_world("HalfChetah-v5")
     assert "-v3" not in str(error.value)  # too old to be made
     assert len(str(error.value)) < 500  # near ones, not all
@@ -97,10 +99,15 @@ def test_a_task_takes_its_configuration_as_arguments() -> None:
     assert task.model.body("ball").mass[0] != make_task("worldmodel/TwoRoom-v0").model.body("ball").mass[0]
 
 
-def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fails() -> None:
-    pytest.importorskip("gymnasium_robotics")
-    with pytest.raises(WorldModelError, match=r"'FetchReach-v4' cannot be made: AssertionError at `assert joint_type"):
-        make_world("FetchReach-v4")
+def test_an_environment_that_this_mujoco_breaks_is_refused_with_the_line_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(**arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setitem(gymnasium.registry, "Broken-v0", EnvSpec("Broken-v0", broken))
+    with pytest.raises(WorldModelError, match=r"'Broken-v0' cannot be made: AssertionError at `raise AssertionError`"):
+        make_world("Broken-v0")
 
 
 def test_the_names_of_all_worlds_are_told_by_package() -> None:

@@ -38,6 +38,8 @@ WORLDS = {
     "dm_control/cheetah-run": "dm_control",
     "PointMaze_UMaze-v3": "gymnasium_robotics",
     "AdroitHandDoor-v1": "gymnasium_robotics",
+    "FetchPush-v4": "gymnasium_robotics",
+    "HandManipulateBlock-v1": "gymnasium_robotics",
     "pointmaze-medium-v0": "ogbench",
     "visual-cube-single-v0": "ogbench",
 }

@@ -19,6 +19,7 @@ from worldmodel.errors import WorldModelError, unknown_name
 # they are asked for: PyTorch alone takes two seconds.
 COMMANDS = {
     "demo": "Record, train, control and report, once through, on the reacher.",
+    "envs": "List the environments that can be recorded.",
     "record": "Record video of a MuJoCo world.",
     "rerender": "Film a recording again, at another size or from other cameras.",
     "info": "Say what is in a recording.",
@@ -59,8 +60,8 @@ def guarded(action: Callable[[], None]) -> int:
         return USAGE
     except KeyboardInterrupt:
         console.print(
-            "[yellow]Stopped.[/] What was finished is kept: record and import go on with --resume, train and "
-            "demo when run again."
+            "[yellow]Stopped.[/] Recordings and imports keep what was finished and go on with --resume, trainings and the "
+            "demo when run again; an export leaves nothing."
         )
         return INTERRUPTED
     except OSError as error:
@@ -69,7 +70,7 @@ def guarded(action: Callable[[], None]) -> int:
         where = f" of '{error.filename}'" if error.filename else ""
         console.print(
             f"[bold red]Error:[/] Reading or writing{escape(where)} failed: {os.strerror(error.errno)}. Expected files "
-            "that can be read, and a folder with space that can be written (--out); what was finished is kept."
+            "that can be read, and a folder with space that can be written (--out)."
         )
         return USAGE
     return 0

@@ -21,7 +21,7 @@ from worldmodel.datasets.recorder import RecordConfig, record
 
 @dataclass(frozen=True)
 class Command:
-    """Record video of a MuJoCo world into a folder of HDF5 files.
+    """Record video of a MuJoCo world into a folder of HDF5 files. `worldmodel envs` lists the worlds.
 
     Attributes:
         out: folder to record into.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +162,19 @@ def test_an_export_that_is_stopped_leaves_nothing(record: Record, tmp_path: Path
     before = set(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
         export_recording(recording, tmp_path / NAMES[format], format=format, progress=stop)
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_whose_disk_fails_says_so_and_leaves_nothing(record: Record, tmp_path: Path, format: str) -> None:
+    recording = record((3, 300))
+
+    def fail(done: int, total: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = set(tmp_path.iterdir())
+    with pytest.raises(WorldModelError, match=r"No space left.*Nothing is left of the export"):
+        export_recording(recording, tmp_path / NAMES[format], format=format, progress=fail)
     assert set(tmp_path.iterdir()) == before
 
 
