@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from worldmodel.errors import WorldModelError
 from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.encoders import EncoderConfig, make_encoder
-from worldmodel.models.patches import cells, fold, windows
+from worldmodel.models.patches import cells, fold, squares, windows
 from worldmodel.models.vit import ViTEncoderConfig
 
 CONV = ConvEncoderConfig(patch=4, widths=(8, 16))
 VIT = ViTEncoderConfig(patch=8, width=16, depth=2, heads=2)
 CONFIGS = [
-    pytest.param(config, id=f"{type(config).__name__}-{config.grid}")
-    for kind in (CONV, VIT)
+    pytest.param(config, id=str(config))
+    for kind in (CONV, replace(CONV, overlap=False), VIT)
     for config in (kind, replace(kind, grid=1), replace(kind, grid=2))
 ]
 LATENT = 12
@@ -118,3 +118,10 @@ def test_a_linear_layer_on_windows_is_a_convolution() -> None:
     torch.testing.assert_close(
         torch.autograd.grad(ours.square().sum(), x), torch.autograd.grad(expected.square().sum(), x)
     )
+
+
+def test_a_linear_layer_on_squares_is_a_convolution() -> None:
+    x = torch.randn(2, 8, 6, 5, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(7, 5, 2, 2, generator=torch.Generator().manual_seed(1))
+    expected = F.conv2d(x.permute(0, 3, 1, 2), weight, stride=2).permute(0, 2, 3, 1)
+    torch.testing.assert_close(squares(x) @ weight.permute(2, 3, 1, 0).reshape(20, 7), expected, rtol=1e-4, atol=1e-4)

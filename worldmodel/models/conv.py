@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
-from worldmodel.models.patches import cells, compute_dtype, fold, numbers_in_a_cell, windows
+from worldmodel.models.patches import cells, compute_dtype, fold, numbers_in_a_cell, squares, windows
 
 GROUPS = 8  # of channels that are normalised together
 
@@ -21,11 +21,14 @@ class ConvEncoderConfig:
     Attributes:
         patch: side of the squares of pixels that are folded into channels before the first layer, pixels.
         widths: channels of each stage; a stage halves height and width.
+        overlap: a stage sees 3 x 3 neighbours, which it shares with the next; otherwise the 2 x 2 that it merges, with
+            less than half of the multiplications (the patch merging of Swin; Liu et al., 2021).
         grid: g, for a latent of g x g cells, each with its share of the numbers; 0 for one vector.
     """
 
     patch: int = 8
     widths: tuple[int, ...] = (128, 256)
+    overlap: bool = True
     grid: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +69,7 @@ class ConvEncoder(nn.Module):
                 "encoder.grid."
             )
         channels = (3 * config.patch**2, *config.widths)
-        self.stages = nn.ModuleList(_Stage(before, after) for before, after in pairwise(channels))
+        self.stages = nn.ModuleList(_Stage(before, after, config.overlap) for before, after in pairwise(channels))
         features = channels[-1] * (height // step) * (width // step) // self.cells
         self.project = nn.Linear(features, numbers_in_a_cell(latent, config.grid))
 
@@ -80,13 +83,15 @@ class ConvEncoder(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A 3 x 3 convolution with stride 2, a norm over groups of channels, and GELU: `[B, h, w, .]` to half the size."""
+    """A convolution with stride 2, a norm over groups of channels, and GELU: `[B, h, w, .]` to half the size."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, overlap: bool) -> None:
         super().__init__()
-        self.convolve = nn.Linear(9 * before, after)
+        self.overlap = overlap
+        self.convolve = nn.Linear((9 if overlap else 4) * before, after)
         self.norm = nn.GroupNorm(GROUPS, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.convolve(windows(x)).permute(0, 3, 1, 2)  # channels first by name; they stay last in memory
+        neighbours = windows(x) if self.overlap else squares(x)
+        x = self.convolve(neighbours).permute(0, 3, 1, 2)  # channels first by name; they stay last in memory
         return F.gelu(self.norm(x)).permute(0, 2, 3, 1)

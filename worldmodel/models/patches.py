@@ -40,6 +40,12 @@ def cells(x: Tensor, side: int) -> Tensor:
     return x.reshape(b, side, h, side, w, channels).transpose(2, 3).reshape(b, side**2, h * w, channels)
 
 
+def squares(x: Tensor) -> Tensor:
+    """Return the squares of 2 x 2 that `x [B, h, w, C]` is made of, `[B, h / 2, w / 2, 4 C]`; h and w are even."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2 * c).transpose(2, 3).reshape(b, h // 2, w // 2, 4 * c)
+
+
 def windows(x: Tensor) -> Tensor:
     """Return the 3 x 3 neighbourhoods at every second row and column of `x [B, h, w, C]`, `[B, h / 2, w / 2, 9 C]`.
 

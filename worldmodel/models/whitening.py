@@ -28,7 +28,7 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
     Source: ZCA whitening; Bell and Sejnowski, The independent components of natural scenes, 1997. Differs: the floor.
     """
     cells = model.encoder.cells
-    latents = latents.double().unflatten(-1, (cells, -1)).flatten(0, 1)  # every cell of every frame
+    latents = latents.double().reshape(len(latents) * cells, -1)  # every cell of every frame
     mean = latents.mean(0)
     variance, axes = torch.linalg.eigh(torch.cov(latents.T))
     scale = (variance + floor * variance.max()).rsqrt()
@@ -43,7 +43,8 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
 
 def _each(matrix: Tensor, count: int) -> Tensor:
     """Return the matrix that maps each of `count` parts of a vector by `matrix`."""
-    return torch.block_diag(*[matrix] * count)
+    identity = torch.eye(count, dtype=matrix.dtype, device=matrix.device)
+    return torch.kron(identity, matrix)
 
 
 def _write(layer: nn.Linear, into: Tensor, mean: Tensor) -> None:
