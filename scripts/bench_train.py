@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,22 +129,28 @@ def count_flops(training: Training) -> float:
 
 
 def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[str, tuple[float, float]]:
-    """Return milliseconds of a step, forward and backward, that each layer takes; CPU times, without its layers'."""
+    """Return milliseconds of a step, forward and backward, that each layer takes, of the main thread's own time.
+
+    Backward begins with the gradient of the layer's output; it ends with that of its input or, if later, of its
+    parameters.
+    """
     times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     handles: list[Any] = []
 
     def clock(name: str, layer: nn.Module) -> None:
-        begun = [0.0, 0.0]
+        since = [0.0, 0.0]
 
         def start(way: int) -> Callable[..., None]:
             def hook(*_: Any) -> None:
-                begun[way] = time.perf_counter()
+                since[way] = time.thread_time()
 
             return hook
 
         def stop(way: int) -> Callable[..., None]:
             def hook(*_: Any) -> None:
-                times[name][way] += (time.perf_counter() - begun[way]) * 1e3 / steps
+                now = time.thread_time()
+                times[name][way] += (now - since[way]) * 1e3 / steps
+                since[way] = now
 
             return hook
 
@@ -151,12 +158,17 @@ def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[s
         handles.append(layer.register_forward_hook(stop(0)))
         handles.append(layer.register_full_backward_pre_hook(start(1)))
         handles.append(layer.register_full_backward_hook(stop(1)))
+        for parameter in layer.parameters(recurse=False):
+            if parameter.requires_grad:
+                handles.append(parameter.register_post_accumulate_grad_hook(stop(1)))
 
     for name, layer in model.named_modules():
         if name and not list(layer.children()):
             clock(name, layer)
-    for _ in range(steps):
-        training.step()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook is firing")  # frames have no gradient
+        for _ in range(steps):
+            training.step()
     for handle in handles:
         handle.remove()
     return {name: (forward, backward) for name, (forward, backward) in times.items()}

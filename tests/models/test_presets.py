@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from worldmodel.errors import WorldModelError
 from worldmodel.models.interface import Interface
 from worldmodel.models.presets import PRESETS, preset
+from worldmodel.models.vit import ViTEncoderConfig
 from worldmodel.models.world_model import WorldModel
 
 
 def model_of(name: str, size: int) -> WorldModel:
+    config = preset(name)
+    if size == 224 and isinstance(config.encoder, ViTEncoderConfig):
+        config = replace(config, encoder=replace(config.encoder, patch=16))
     interface = Interface("world", "", size, size, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
-    return WorldModel(preset(name), interface=interface).eval()
+    return WorldModel(config, interface=interface).eval()
 
 
 @pytest.mark.parametrize(
