@@ -16,8 +16,8 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.schema import Ending, Episode
 from worldmodel.datasets.store import RecordingStore
+from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import DecoderConfig
-from worldmodel.models.encoder import ConvEncoderConfig
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamicsConfig
 from worldmodel.models.predictor import PredictorConfig

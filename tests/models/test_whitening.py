@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from worldmodel.models.conv import ConvEncoderConfig
+from worldmodel.models.encoders import EncoderConfig
+from worldmodel.models.vit import ViTEncoderConfig
 from worldmodel.models.whitening import whiten
 from worldmodel.models.world_model import WorldModel
 
@@ -56,3 +61,31 @@ def test_the_floor_keeps_noise_small(tiny_model: WorldModel, batch: tuple[Tensor
     variance = torch.linalg.eigvalsh(torch.cov(after.T))
     assert variance.max() < 1.01
     assert variance.min() < 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [ConvEncoderConfig(4, (8, 16), grid=2), ViTEncoderConfig(8, 16, 1, 2, grid=2)])
+def test_cells_share_one_map_and_the_forecast_stays_the_same(
+    tiny_model: WorldModel, batch: tuple[Tensor, Tensor], kind: EncoderConfig
+) -> None:
+    model = WorldModel(replace(tiny_model.config, encoder=kind), interface=tiny_model.interface).eval()
+    frames, actions = batch
+    visible = (torch.arange(L) < 2).expand(CLIPS, L)
+    before = model.encode(frames)
+    forecast_before = model.predictor(before, visible, actions)
+    inverse_before = model.inverse(before)
+
+    whiten(model, before.flatten(0, 1), floor=1e-9)
+
+    after = model.encode(frames)
+    cells = after.unflatten(-1, (4, 2))
+    flat = cells.flatten(0, 2).double()
+    torch.testing.assert_close(torch.cov(flat.T), torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-2)
+
+    def with_one(x: Tensor) -> Tensor:
+        return torch.cat([x.double(), torch.ones(*x.shape[:-1], 1, dtype=torch.float64)], -1)
+
+    back = torch.linalg.lstsq(with_one(flat), before.unflatten(-1, (4, 2)).flatten(0, 2).double()).solution
+    forecast_after = with_one(model.predictor(after, visible, actions).unflatten(-1, (4, 2))) @ back
+    torch.testing.assert_close(forecast_after.flatten(-2), forecast_before.double(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model.inverse(after), inverse_before, rtol=1e-3, atol=1e-3)

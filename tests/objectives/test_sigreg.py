@@ -16,6 +16,35 @@ def statistic(latents: torch.Tensor, seed: int = 0, slices: int = 128) -> float:
     return SIGReg(SIGRegConfig(slices=slices))(latents, Draws(torch.Generator().manual_seed(seed))).item()
 
 
+def plain(slices: torch.Tensor, config: SIGRegConfig) -> torch.Tensor:
+    """The formula as it is written: cosine and sine at every knot."""
+    t = torch.linspace(0, config.span, config.knots, dtype=slices.dtype)
+    normal = torch.exp(-0.5 * t**2)
+    phase = slices[..., None] * t
+    gap = (phase.cos().mean(1) - normal) ** 2 + (phase.sin().mean(1)) ** 2
+    return slices.shape[1] * (2 * torch.trapezoid(gap * normal, t)).mean()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize(("knots", "span"), [(2, 1.0), (17, 3.0), (64, 6.0)])
+def test_value_and_gradient_are_those_of_the_plain_formula(scale: float, knots: int, span: float) -> None:
+    config = SIGRegConfig(slices=32, knots=knots, span=span)
+    latents = (scale * torch.randn(3, 40, D, generator=torch.Generator().manual_seed(5))).requires_grad_()
+    ours = 3 * SIGReg(config)(latents, Draws(torch.Generator().manual_seed(0)))
+    directions = Draws(torch.Generator().manual_seed(0)).directions(D, 32)
+    expected = 3 * plain((latents.double() @ directions.double()), config)
+    torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-6)
+    found, known = (torch.autograd.grad(loss, latents)[0] for loss in (ours, expected))
+    torch.testing.assert_close(found, known, rtol=1e-3, atol=1e-4 * known.abs().max().item())
+
+
+def test_autocast_does_not_coarsen_it() -> None:
+    latents = torch.randn(2, 40, D, generator=torch.Generator().manual_seed(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = statistic(latents)
+    assert coarse == statistic(latents)
+
+
 @pytest.mark.parametrize("constant", [0.0, 1.0, 2.5])
 def test_a_constant_latent(constant: float) -> None:
     t = np.linspace(-3, 3, 200_001)

@@ -13,8 +13,8 @@ import torch
 from worldmodel.datasets.clips import ClipBatch, Clips
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
+from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import DecoderConfig
-from worldmodel.models.encoder import ConvEncoderConfig
 from worldmodel.models.interface import Interface
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig

@@ -16,7 +16,8 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
     reacher after some minutes of training, turning the shoulder moved the latent 30 to 100 times as far as turning the
     elbow by the same angle, and the arm stopped with its elbow anywhere. A linear map puts that right.
     It is folded into the layers that write and read latents, so encoder and predictor stay one linear
-    layer at their ends and the model forecasts what it did before, in the new basis.
+    layer at their ends and the model forecasts what it did before, in the new basis. The cells of a grid latent
+    are written by one layer, so they share one map, found from all of them together.
 
     Shapes: N frames, D latent.
 
@@ -26,17 +27,24 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
 
     Source: ZCA whitening; Bell and Sejnowski, The independent components of natural scenes, 1997. Differs: the floor.
     """
-    latents = latents.double()
+    cells = model.encoder.cells
+    latents = latents.double().reshape(len(latents) * cells, -1)  # every cell of every frame
     mean = latents.mean(0)
     variance, axes = torch.linalg.eigh(torch.cov(latents.T))
     scale = (variance + floor * variance.max()).rsqrt()
     into, back = (axes * scale) @ axes.T, (axes / scale) @ axes.T
     _write(model.encoder.project, into, mean)
-    _write(model.predictor.forecast, into, mean)
-    _read(model.predictor.embed_latent, back, mean)
+    _write(model.predictor.forecast, _each(into, cells), mean.repeat(cells))
+    _read(model.predictor.embed_latent, _each(back, cells), mean.repeat(cells))
     first = model.inverse.layers[0]
     assert isinstance(first, nn.Linear)
-    _read(first, torch.kron(torch.eye(3, dtype=back.dtype, device=back.device), back), mean.repeat(3))
+    _read(first, _each(back, 3 * cells), mean.repeat(3 * cells))  # it reads three latents
+
+
+def _each(matrix: Tensor, count: int) -> Tensor:
+    """Return the matrix that maps each of `count` parts of a vector by `matrix`."""
+    identity = torch.eye(count, dtype=matrix.dtype, device=matrix.device)
+    return torch.kron(identity, matrix)
 
 
 def _write(layer: nn.Linear, into: Tensor, mean: Tensor) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.errors import WorldModelError
+from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import Decoder, DecoderConfig
-from worldmodel.models.encoder import ConvEncoder, ConvEncoderConfig
+from worldmodel.models.encoders import EncoderConfig, make_encoder
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
 from worldmodel.models.predictor import Memory, Predictor, PredictorConfig
@@ -24,7 +25,7 @@ class WorldModelConfig:
     """
 
     latent: int = 32
-    encoder: ConvEncoderConfig = field(default_factory=ConvEncoderConfig)
+    encoder: EncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -47,7 +48,7 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config, self.interface = config, interface
         size = {"height": interface.height, "width": interface.width, "latent": config.latent}
-        self.encoder = ConvEncoder(config.encoder, **size)
+        self.encoder = make_encoder(config.encoder, **size)
         self.predictor = Predictor(config.predictor, latent=config.latent, action=interface.block)
         self.inverse = InverseDynamics(config.inverse, latent=config.latent, action=interface.block)
         self.decoder = Decoder(config.decoder, **size)

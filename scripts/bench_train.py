@@ -1,0 +1,262 @@
+#!/usr/bin/env python
+"""How fast training is: frames per second, against the machine's rate of matrix multiplication, and where time goes.
+
+    scripts/bench_train.py [--rounds N] [--preset NAME]
+
+Training steps as `worldmodel train` takes them (batches, objective, gradient, optimiser), on a small recording made
+for it. Rounds time a 2048 x 2048 multiplication and then steps; the fastest multiplication and the fastest step count.
+Operations are counted in the forward and backward passes of matrix multiplications and convolutions. The last line
+is one JSON object of the stage `see`: operations as a share of that rate, frames per second, and the share of the
+time in which a step waits for its clips.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from bench_machine import cores, machine
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from worldmodel.datasets.clips import Clips
+from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.recorder import RecordConfig, record
+from worldmodel.models.presets import preset
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.masked_future import MaskedFuture
+from worldmodel.training.device import Compute, choose_compute, matmul_flops
+from worldmodel.training.optimiser import Optimiser
+from worldmodel.training.stages import ForecastStage, SeeStage, Stage
+from worldmodel.training.trainer import TrainConfig, interface_of
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What to measure.
+
+    Attributes:
+        preset: size of the model.
+        rounds: how often each stage is measured.
+        steps: training steps in a round.
+        frames: of the recording that is made.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    preset: str = "tiny"
+    rounds: int = 5
+    steps: int = 10
+    frames: int = 4_000
+    device: str = "auto"
+
+
+@dataclass
+class Rates:
+    """The best of the rounds of one stage: seconds of a step, the wait in it, and the multiplication rate."""
+
+    flops: float
+    frames: int
+    step: float = float("inf")
+    wait_share: float = 0.0
+    matmul: float = 0.0
+
+    @property
+    def share(self) -> float:
+        return self.flops / self.step / self.matmul
+
+
+class Training:
+    """One stage, ready to take steps."""
+
+    def __init__(self, stage: Stage, model: WorldModel, compute: Compute) -> None:
+        self.stage, self.compute = stage, compute
+        modules = stage.modules(model)
+        named = []
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in modules)
+            if parameter.requires_grad:
+                named.append((name, parameter))
+        self._optimiser = Optimiser(stage.config.optimiser, named, stage.config.steps)
+        self._losses = stage.losses(model, 0)
+        self._generator = torch.Generator(compute.device).manual_seed(0)
+        model.train()
+
+    def step(self) -> float:
+        """Take a step; return how long it waited for its clips, s."""
+        started = time.perf_counter()
+        compute_loss = next(self._losses)
+        waited = time.perf_counter() - started
+        with self.compute.autocast():
+            step = compute_loss(self._generator)
+        self._optimiser.step(step.loss, 0)
+        return waited
+
+    def measure(self, rates: Rates, steps: int) -> None:
+        dtype = torch.bfloat16 if self.compute.bf16 else torch.float32
+        rates.matmul = max(rates.matmul, matmul_flops(self.compute.device, dtype))
+        times, waits = [], []
+        for _ in range(steps):
+            started = time.perf_counter()
+            waits.append(self.step())
+            self._wait_for_device()
+            times.append(time.perf_counter() - started)
+        if min(times) < rates.step:
+            rates.step = min(times)
+            rates.wait_share = sum(waits) / sum(times)
+
+    def _wait_for_device(self) -> None:
+        if self.compute.device.type == "cuda":
+            torch.cuda.synchronize(self.compute.device)
+
+
+def count_flops(training: Training) -> float:
+    with FlopCounterMode(display=False) as counter:
+        training.step()
+    return float(counter.get_total_flops())
+
+
+def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[str, tuple[float, float]]:
+    """Return milliseconds of a step, forward and backward, that each layer takes, of the main thread's own time.
+
+    Backward begins with the gradient of the layer's output; it ends with that of its input or, if later, of its
+    parameters.
+    """
+    times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    handles: list[Any] = []
+
+    def clock(name: str, layer: nn.Module) -> None:
+        since = [0.0, 0.0]
+
+        def start(way: int) -> Callable[..., None]:
+            def hook(*_: Any) -> None:
+                since[way] = time.thread_time()
+
+            return hook
+
+        def stop(way: int) -> Callable[..., None]:
+            def hook(*_: Any) -> None:
+                now = time.thread_time()
+                times[name][way] += (now - since[way]) * 1e3 / steps
+                since[way] = now
+
+            return hook
+
+        handles.append(layer.register_forward_pre_hook(start(0)))
+        handles.append(layer.register_forward_hook(stop(0)))
+        handles.append(layer.register_full_backward_pre_hook(start(1)))
+        handles.append(layer.register_full_backward_hook(stop(1)))
+        for parameter in layer.parameters(recurse=False):
+            if parameter.requires_grad:
+                handles.append(parameter.register_post_accumulate_grad_hook(stop(1)))
+
+    for name, layer in model.named_modules():
+        if name and not list(layer.children()):
+            clock(name, layer)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook is firing")  # frames have no gradient
+        for _ in range(steps):
+            training.step()
+    for handle in handles:
+        handle.remove()
+    return {name: (forward, backward) for name, (forward, backward) in times.items()}
+
+
+def operation_times(training: Training, steps: int = 3) -> list[tuple[str, float]]:
+    """Return milliseconds of a step by operation, the longest first."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(steps):
+            training.step()
+    rows = [(entry.key, entry.self_cpu_time_total / 1e3 / steps) for entry in profiled.key_averages()]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def show_where_time_goes(console: Console, model: WorldModel, training: Training) -> None:
+    table = Table(title=f"Stage {training.stage.name}: milliseconds of a step, by layer")
+    for column in ("layer", "forward", "backward"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for name, (forward, backward) in module_times(model, training).items():
+        table.add_row(name, f"{forward:.2f}", f"{backward:.2f}" if backward else "")
+    console.print(table)
+    table = Table(title=f"Stage {training.stage.name}: milliseconds of a step, by operation")
+    table.add_column("operation")
+    table.add_column("time", justify="right")
+    for name, spent in operation_times(training)[:12]:
+        table.add_row(name, f"{spent:.2f}")
+    console.print(table)
+
+
+def main(bench: Bench) -> None:
+    console = Console()
+    compute = choose_compute(bench.device)
+    config = TrainConfig(model=preset(bench.preset))
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as scratch:
+        folder = Path(scratch) / "recording"
+        record(RecordConfig(frames=bench.frames), folder)
+        with Recording.open(folder) as recording:
+            results = measure(bench, config, recording, compute, console)
+    table = Table(title=f"Training at {bench.preset}, 64 x 64 pixels: {compute}")
+    for column in ("stage", "frames/s", "GFLOP in a step", "GFLOP/s", "matmul GFLOP/s", "share", "data wait"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, rates in results.items():
+        table.add_row(
+            name,
+            f"{rates.frames / rates.step:,.0f}",
+            f"{rates.flops / 1e9:,.2f}",
+            f"{rates.flops / rates.step / 1e9:,.0f}",
+            f"{rates.matmul / 1e9:,.0f}",
+            f"{rates.share:.3f}",
+            f"{rates.wait_share:.1%}",
+        )
+    console.print(table)
+    console.print(machine(cores(), "torch", "numpy"))
+    see = results["see"]
+    print(
+        json.dumps(
+            {
+                "share_of_matmul": round(see.share, 3),
+                "frames_per_second": round(see.frames / see.step),
+                "data_wait_share": round(see.wait_share, 4),
+            }
+        )
+    )
+
+
+def measure(
+    bench: Bench, config: TrainConfig, recording: Recording, compute: Compute, console: Console
+) -> dict[str, Rates]:
+    torch.manual_seed(0)
+    model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
+    objective = MaskedFuture(config.objective, model=model)
+    episodes = np.arange(recording.episodes)
+    clips = Clips(recording, episodes, length=config.see.length)
+    results = {}
+    for stage in (
+        SeeStage(config.see, objective, clips, compute, 0, config.whiten_floor),
+        ForecastStage(config.forecast, objective, recording, episodes, compute),
+    ):
+        training = Training(stage, model, compute)
+        for _ in range(3):  # allocate, choose kernels
+            training.step()
+        rates = Rates(count_flops(training), stage.config.batch * stage.config.length)
+        for _ in range(bench.rounds):
+            training.measure(rates, bench.steps)
+        results[stage.name] = rates
+        show_where_time_goes(console, model, training)
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Bench, description=__doc__))

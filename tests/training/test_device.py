@@ -1,0 +1,25 @@
+"""Where to compute is chosen, measured, and refused with a reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from worldmodel.errors import WorldModelError
+from worldmodel.training.device import choose_compute
+
+
+def test_a_processor_is_measured_and_autocast_follows_the_choice() -> None:
+    compute = choose_compute("cpu")
+    assert compute.device == torch.device("cpu")
+    assert compute.flops > 1e8
+    assert f"{compute.flops / 1e9:,.0f} GFLOP/s" in str(compute)
+    with compute.autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if compute.bf16 else torch.float32)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(WorldModelError, match=f"'{name}'.*'auto'"):
+        choose_compute(name)
