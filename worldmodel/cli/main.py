@@ -60,8 +60,8 @@ def guarded(action: Callable[[], None]) -> int:
         return USAGE
     except KeyboardInterrupt:
         console.print(
-            "[yellow]Stopped.[/] Recordings and imports keep what was finished and go on with --resume, trainings and the "
-            "demo when run again; an export leaves nothing."
+            "[yellow]Stopped.[/] Recordings and imports keep what was finished and go on with --resume, trainings and "
+            "the demo when run again; an export leaves nothing."
         )
         return INTERRUPTED
     except OSError as error:
