@@ -31,6 +31,7 @@ from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+from worldmodel.training.stages import ForecastStage, SeeStage, Stage
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording
@@ -40,7 +41,6 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.masked_future import MaskedFuture
 from worldmodel.training.device import Compute, choose_compute, matmul_flops
 from worldmodel.training.optimiser import Optimiser
-from worldmodel.training.stages import ForecastStage, SeeStage, Stage
 from worldmodel.training.trainer import TrainConfig, interface_of
 
 

@@ -173,7 +173,7 @@ def test_a_collapse_ends_training_with_a_remedy() -> None:
 def test_an_encoder_that_sees_nothing_is_told(
     tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worldmodel.models.encoder import ConvEncoder
+    from worldmodel.models.conv import ConvEncoder
 
     genuine = ConvEncoder.forward
 

@@ -86,7 +86,9 @@ def _dispatch(name: str, arguments: list[str]) -> None:
             f"A library cannot be loaded: {error}. On Debian or Ubuntu, run as root: apt-get install -y libgl1 "
             "libglib2.0-0; or install the package again, with all that it depends on."
         ) from error
-    tyro.cli(module.Command, args=arguments, prog=f"worldmodel {name}").run()
+    # what some options are, others decide
+    default = module.defaults(arguments) if hasattr(module, "defaults") else None
+    tyro.cli(module.Command, args=arguments, default=default, prog=f"worldmodel {name}").run()
 
 
 def _print_help() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ from worldmodel.cli.progress import Bar, bar
 from worldmodel.datasets.reader import Recording
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import choose_compute
+from worldmodel.training.presets import train_config
 from worldmodel.training.processes import joined
 from worldmodel.training.trainer import Trainer
 
@@ -28,16 +31,28 @@ STAGES = {
 class Command:
     """Train a world model on a recording; where the run folder holds a run, continue it.
 
+    Started by torchrun, processes on as many GPUs or machines train together.
+
     Attributes:
         recording: folder of the recording.
         out: folder for checkpoints, logs and the resolved configuration.
+        preset: size of the model: "tiny", "small" or "base".
+        encoder: "conv" or "vit", with its options --model.encoder.*; the preset's own when left out.
+        objective: what the encoder learns by; its options are --objective.*.
+        fine_tune: after an objective other than masked-future, train encoder and predictor together.
         device: "auto" takes CUDA where there is one, else the CPU.
         resume: continue the run that the folder holds; with --no-resume, such a folder is refused.
     """
 
     recording: Annotated[Path, tyro.conf.Positional]
     out: Path = Path("runs/reacher")
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    preset: str = "tiny"
+    encoder: str = ""
+    objective: str = "masked-future"
+    fine_tune: bool = False
+    config: Annotated[tyro.conf.AvoidSubcommands[TrainConfig], tyro.conf.arg(name="")] = field(
+        default_factory=train_config
+    )
     device: str = "auto"
     resume: bool = True
 
@@ -45,6 +60,18 @@ class Command:
         with Recording.open(self.recording) as recording:
             train_with_bars(self.config, recording, self.out, self.device, resume=self.resume)
         Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
+
+
+def defaults(arguments: Sequence[str]) -> Command:
+    """Return the command with the options' defaults, which preset and objective decide."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=Command.preset)
+    parser.add_argument("--encoder", default=Command.encoder)
+    parser.add_argument("--objective", default=Command.objective)
+    parser.add_argument("--fine-tune", "--fine_tune", action="store_true")
+    chosen, _ = parser.parse_known_args(arguments)
+    config = train_config(chosen.preset, chosen.objective, encoder=chosen.encoder, fine_tune=chosen.fine_tune)
+    return Command(tyro.MISSING, config=config)
 
 
 def train_with_bars(
