@@ -92,7 +92,7 @@ def _by_labels(report: ProbeReport) -> Table:
         "what, from",
     )
     for share, episodes in sorted({(r.labels, r.episodes) for r in report.results}):
-        table.add_column(f"{100 * share:.3g}% ({episodes})", justify="right")
+        table.add_column(f"{100 * share:.3g}% ({episodes})", justify="right", no_wrap=True)
     for result, *others in _ways(report):
         for kind in _kinds(result.features):
             cells = [str(getattr(r.readings, kind) or "none") for r in (result, *others)]
@@ -107,7 +107,7 @@ def _by_dimension(report: ProbeReport) -> Table:
     for result in shown:
         table.add_column(_name(result).replace(", ", "\n"), justify="right", style=_style(result))
     for index, dimension in enumerate(report.dimensions):
-        cells = [f"{r.readings.r2[index].mean:.2f}  {r.readings.rmse[index].mean:.2g}" for r in shown]
+        cells = [f"{r.readings.r2[index].mean:.2f} {r.readings.rmse[index].mean:.2g}" for r in shown]
         table.add_row(escape(str(dimension)), *cells)
     for index, name in enumerate(report.angles):
         table.add_row(escape(f"{name} [rad]"), *(f"{r.readings.angle_rmse[index].mean:.2g}" for r in shown))
@@ -116,7 +116,7 @@ def _by_dimension(report: ProbeReport) -> Table:
 
 def _by_horizon(report: ProbeReport) -> Table:
     table = _table(
-        f"R² from forecasts by frames ahead, {report.visible} visible; in brackets, from the same frames encoded",
+        f"R² from forecasts by frames ahead, {report.visible} visible / from the same frames encoded",
         "read by",
         "what, from",
     )
@@ -126,7 +126,7 @@ def _by_horizon(report: ProbeReport) -> Table:
         results = sorted((r for r in report.rollouts if (r.method, r.features) == (method, features)), key=_ahead)
         for kind in _kinds(features):
             pairs = [(getattr(r.forecast, kind), getattr(r.encoded, kind)) for r in results]
-            table.add_row(method, f"{kind}, {features}", *(f"{_mean(a)} ({_mean(b)})" for a, b in pairs))
+            table.add_row(method, f"{kind}, {features}", *(f"{_mean(a)}/{_mean(b)}" for a, b in pairs))
     return table
 
 
