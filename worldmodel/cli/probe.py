@@ -134,7 +134,7 @@ def _by_horizon(report: ProbeReport) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table
