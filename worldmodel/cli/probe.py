@@ -22,6 +22,7 @@ from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
 
 TRAINED = ("fine-tuned", "from scratch")
+FRAMES = {"z_t": "1 frame", "z_t-1, z_t": "2 frames"}
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ def _by_labels(report: ProbeReport) -> Table:
         f"{report.env}: R² on {report.held_out_frames:,} frames of {report.held_out_episodes} held-out episodes\n"
         "(1 perfect, 0 no better than the mean), by share of labelled episodes",
         "read by",
-        "what, from",
+        "what, from z of",
     )
     for share, episodes in sorted({(r.labels, r.episodes) for r in report.results}):
-        table.add_column(f"{100 * share:.3g}% ({episodes})", justify="right")
+        table.add_column(f"{100 * share:.3g}% ({episodes})", justify="right", no_wrap=True)
     for result, *others in _ways(report):
         for kind in _kinds(result.features):
             cells = [str(getattr(r.readings, kind) or "none") for r in (result, *others)]
-            table.add_row(_name(result), f"{kind}, {result.features}", *cells, style=_style(result))
+            table.add_row(_name(result), f"{kind}, {FRAMES[result.features]}", *cells, style=_style(result))
     return table
 
 
@@ -105,9 +106,11 @@ def _by_dimension(report: ProbeReport) -> Table:
     shown = [r for r in report.results if r.labels == largest and r.features != "z_t" and r.method != "ridge"]
     table = _table(f"Each dimension from z_t-1, z_t with {100 * largest:.3g}% of the labels: R²  RMSE", "dimension")
     for result in shown:
-        table.add_column(_name(result).replace(", ", "\n"), justify="right", style=_style(result))
+        table.add_column(
+            _name(result).replace(",", "").replace("-", "-\n").replace(" ", "\n"), justify="right", style=_style(result)
+        )
     for index, dimension in enumerate(report.dimensions):
-        cells = [f"{r.readings.r2[index].mean:.2f}  {r.readings.rmse[index].mean:.2g}" for r in shown]
+        cells = [f"{r.readings.r2[index].mean:.2f} {r.readings.rmse[index].mean:.2g}" for r in shown]
         table.add_row(escape(str(dimension)), *cells)
     for index, name in enumerate(report.angles):
         table.add_row(escape(f"{name} [rad]"), *(f"{r.readings.angle_rmse[index].mean:.2g}" for r in shown))
@@ -116,9 +119,9 @@ def _by_dimension(report: ProbeReport) -> Table:
 
 def _by_horizon(report: ProbeReport) -> Table:
     table = _table(
-        f"R² from forecasts by frames ahead, {report.visible} visible; in brackets, from the same frames encoded",
+        f"R² from forecasts by frames ahead, {report.visible} visible / from the same frames encoded",
         "read by",
-        "what, from",
+        "what, from z of",
     )
     for ahead in sorted({result.ahead for result in report.rollouts}):
         table.add_column(str(ahead), justify="right")
@@ -126,12 +129,12 @@ def _by_horizon(report: ProbeReport) -> Table:
         results = sorted((r for r in report.rollouts if (r.method, r.features) == (method, features)), key=_ahead)
         for kind in _kinds(features):
             pairs = [(getattr(r.forecast, kind), getattr(r.encoded, kind)) for r in results]
-            table.add_row(method, f"{kind}, {features}", *(f"{_mean(a)} ({_mean(b)})" for a, b in pairs))
+            table.add_row(method, f"{kind}, {FRAMES[features]}", *(f"{_mean(a)}/{_mean(b)}" for a, b in pairs))
     return table
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
     for name in columns:
         table.add_column(name, no_wrap=True)
     return table

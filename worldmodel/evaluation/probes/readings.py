@@ -25,7 +25,7 @@ class Spread:
         return cls(float(values.mean()), float(values.std()) if len(values) > 1 else 0.0)
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ±{self.std:.2f}"
+        return f"{self.mean:.2f}±{self.std:.2f}"
 
 
 @dataclass(frozen=True)
