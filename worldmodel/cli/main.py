@@ -27,7 +27,9 @@ COMMANDS = {
     "import": "Make a recording of videos, or of a dataset of Minari, LeRobot, robomimic or stable-worldmodel.",
     "export": "Write a recording in one of those formats.",
     "train": "Train a world model on a recording.",
+    "guide": "Train what guides a planner: proposals, and distances in time.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
+    "pool": "Pool the reports of several training seeds into one row.",
     "view": "Make videos and pictures of a recording or of what a model imagines.",
 }
 
