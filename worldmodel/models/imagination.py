@@ -17,14 +17,14 @@ class Remembered:
     """Keys and values of the visible positions, in every layer.
 
     Attributes:
-        pairs: for each layer, keys and values, each `[B, C, heads, width / heads]`.
+        pairs: for each layer, keys and values, each `[B, heads, C, width / heads]`.
     """
 
     pairs: tuple[tuple[Tensor, Tensor], ...]
 
     @property
     def length(self) -> int:
-        return self.pairs[0][0].shape[1]
+        return self.pairs[0][0].shape[2]
 
 
 class Imagination:
@@ -112,9 +112,9 @@ class _Layer:
         self._narrow = _Linear.of(parts["narrow"], dtype)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map `[R, L, width]` to queries, keys and values, each `[R, L, heads, width / heads]`."""
+        """Map `[R, L, width]` to queries, keys and values, each `[R, heads, L, width / heads]`."""
         mixed = self._qkv(_normalise(x)).view(*x.shape[:2], 3, self._heads, -1)
-        q, k, v = mixed.unbind(2)
+        q, k, v = mixed.permute(2, 0, 3, 1, 4).unbind()
         return q, k, v
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -175,18 +175,18 @@ def _normalise(x: Tensor) -> Tensor:
 
 
 def _after(memory: Tensor, own: Tensor, plans: int) -> Tensor:
-    """Put what is remembered, `[B, C, ...]`, before each plan's own, `[B * N, M, ...]`."""
+    """Put what is remembered, `[B, heads, C, d]`, before each plan's own, `[B * N, heads, M, d]`."""
     shared = memory[:, None].expand(-1, plans, *memory.shape[1:]).flatten(0, 1)
-    return torch.cat([shared, own], 1)
+    return torch.cat([shared, own], 2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend causally: the last of the M queries to all L keys, the one before it to all but the last, and so on.
 
-    Shapes: q `[R, M, heads, d]`; k, v `[R, L, heads, d]`. Returns `[R, M, heads * d]`.
+    Shapes: q `[R, heads, M, d]`; k, v `[R, heads, L, d]`. Returns `[R, M, heads * d]`.
     """
-    m, length = q.shape[1], k.shape[1]
-    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+    m, length = q.shape[2], k.shape[2]
+    scores = q @ k.transpose(-1, -2)
     later = torch.full((m, length), -torch.inf, dtype=q.dtype, device=q.device).triu(length - m + 1)
     weights = (scores + later).softmax(-1)
-    return (weights @ v.transpose(1, 2)).transpose(1, 2).flatten(2)
+    return (weights @ v).transpose(1, 2).flatten(2)
