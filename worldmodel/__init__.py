@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from worldmodel.errors import WorldModelError
     from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
     from worldmodel.models.world_model import WorldModel, WorldModelConfig
+    from worldmodel.planning.agent import Agent
     from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
     from worldmodel.training.checkpoint import load_model
     from worldmodel.training.device import choose_compute
     from worldmodel.training.trainer import TrainConfig, Trainer
 
 _HOMES = {
+    "Agent": "planning.agent",
     "Clips": "datasets.clips",
     "EvaluationConfig": "evaluation.evaluate",
     "PlanningConfig": "planning.policy",
@@ -47,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Agent",
     "Clips",
     "EvaluationConfig",
     "PlanningConfig",

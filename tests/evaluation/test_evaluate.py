@@ -133,7 +133,7 @@ def test_an_evaluation(
         )
         for _ in range(2)
     )
-    assert told[:2] == [(1, 2), (2, 2)]
+    assert told[:3] == [(1, 3), (2, 3), (3, 3)]  # two blocks, and the oracle's trial
     _, held_out = split_episodes(recording.episodes, tiny_train_config.held_out, tiny_train_config.seed)
     assert {trial.episode for trial in first.trials} <= set(held_out.tolist())
     trace = first.trace

@@ -66,9 +66,9 @@ class ControlTrace(Trace):
 
 
 class Progress(Protocol):
-    """Is told after each block how many of all are done."""
+    """Is told how many blocks, or trials, of all are done."""
 
-    def __call__(self, done: int, blocks: int) -> None: ...
+    def __call__(self, done: int, total: int, /) -> None: ...
 
 
 def control(

@@ -173,6 +173,7 @@ def evaluate(
     Args:
         recording: the one that the run was trained on; its held-out episodes give the goals.
         run: folder of the run, whose configuration says which episodes were held out.
+        progress: is told of every block, and then of every trial of the oracle.
 
     Raises:
         WorldModelError: recording and model do not belong together, or the environment is not one of our tasks.
@@ -185,14 +186,26 @@ def evaluate(
     interface = model.interface
     protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env)
     trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
+    total = protocol.budget + config.oracle
+
+    def tell(before: int) -> Progress | None:
+        return (lambda done, _: progress(before + done, total)) if progress else None
+
     policy = PlanningPolicy(
         config.planning, model=model, compute=compute, seed=config.seed, guides=load_guides(run, model)
     )
-    trace = control(policy, model, trials, blocks=protocol.budget, progress=progress)
+    trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
     floors = {name: floor(name, interface.env, trials, steps=steps, seed=config.seed) for name in FLOORS}
     perfect = (
-        oracle(config.planning, interface, trials[: config.oracle], blocks=protocol.budget, seed=config.seed)
+        oracle(
+            config.planning,
+            interface,
+            trials[: config.oracle],
+            blocks=protocol.budget,
+            seed=config.seed,
+            progress=tell(protocol.budget),
+        )
         if config.oracle
         else None
     )

@@ -119,6 +119,11 @@ class Deadline:
         self._end = None if seconds is None else clock() + seconds
         self._slowest = 0.0
 
+    def reserve(self, seconds: float) -> None:
+        """Leave so much time, s, for what comes after the search."""
+        if self._end is not None:
+            self._end -= seconds
+
     @property
     def has_time(self) -> bool:
         """Whether a round as long as the slowest so far would end in time."""

@@ -130,8 +130,10 @@ class PlanningPolicy:
         with self._compute.autocast():
             latents = self._model.encode(frames.to(self._compute.device))
         self._latents = [*self._latents, latents][-self.config.history :]
-        model_seconds = time.perf_counter() - started
+        encoded = time.perf_counter()
         memory = self._imagination.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)))
+        deadline.reserve(time.perf_counter() - encoded)  # imagining the chosen plan, in the end, takes about as long
+        model_seconds = time.perf_counter() - started
 
         def rollout(actions: Tensor) -> Tensor:
             nonlocal model_seconds
