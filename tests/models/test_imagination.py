@@ -82,3 +82,14 @@ def test_a_plan_beyond_the_trained_positions_is_refused(model: WorldModel) -> No
     longer = torch.cat([future, future], 2)
     with pytest.raises(WorldModelError, match="8 frames is longer than the predictor's 5 positions"):
         imagination.imagine(imagination.remember(latents, past), longer)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_a_copy(model: WorldModel, dtype: torch.dtype) -> None:
+    latents, past, future = draw(model, 2, 1)
+    imagination = Imagination(model, hold=1, dtype=dtype)
+    before = imagination.imagine(imagination.remember(latents, past), future)
+    for parameter in model.predictor.parameters():
+        parameter.add_(1.0)
+    assert torch.equal(imagination.imagine(imagination.remember(latents, past), future), before)

@@ -1,4 +1,4 @@
-"""The predictor's forecasts for many plans at once, at nearly the speed of its matrix multiplications."""
+"""The predictor's forecasts for many plans at once, by a copy that is made for it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Imagination:
         held = first.weight.view(-1, self._steps, hold, len(self._low)).sum(2).flatten(1)
         self._embed_action = _Linear(held, first.bias, dtype), _Linear.of(second, dtype)
         self._embed_latent = _Linear.of(predictor.embed_latent, dtype)
-        self._no_action, self._position = predictor.no_action.to(dtype), predictor.position.to(dtype)
+        self._no_action, self._position = (
+            x.detach().to(dtype, copy=True) for x in (predictor.no_action, predictor.position)
+        )
         self._masked = (predictor.position + predictor.mask_token).to(dtype)
         self._layers = [_Layer(block, predictor.config.heads, dtype) for block in predictor.blocks]
         self._forecast = _Linear.after(predictor.norm, predictor.forecast, dtype)
@@ -130,7 +132,7 @@ class _Linear:
     """A frozen linear layer, cast once, and packed as oneDNN wants it where that is what multiplies."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
-        self._weight, self._bias = weight.detach().to(dtype).contiguous(), bias.detach().to(dtype)
+        self._weight, self._bias = (x.detach().to(dtype, copy=True).contiguous() for x in (weight, bias))
         packs = weight.device.type == "cpu" and torch._C._has_mkldnn
         self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, PACKED_ROWS) if packs else None
 
