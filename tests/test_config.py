@@ -155,9 +155,9 @@ def test_impossible_values_are_refused() -> None:
         TrainConfig(dynamics=MaskedFutureConfig())
     with pytest.raises(WorldModelError, match="minutes is 0"):
         TrainConfig(minutes=0)
-    for name in ("episodes", "ahead", "budget"):
+    for name, value in (("episodes", 0), ("ahead", -1), ("budget", -1), ("oracle", 51), ("seed", -1)):
         with pytest.raises(WorldModelError, match=name):
-            replace(EvaluationConfig(), **{name: 0})
+            replace(EvaluationConfig(), **{name: value})
 
 
 def test_every_public_name_can_be_got() -> None:

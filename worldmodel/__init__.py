@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from worldmodel.evaluation.measure import MeasureConfig, measure
     from worldmodel.evaluation.probe import ProbeConfig, probe
     from worldmodel.models.world_model import WorldModel, WorldModelConfig
+    from worldmodel.planning.agent import Agent
     from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
     from worldmodel.training.checkpoint import load_model
     from worldmodel.training.config import TrainConfig
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from worldmodel.training.trainer import Trainer
 
 _HOMES = {
+    "Agent": "planning.agent",
     "Clips": "datasets.clips",
     "EvaluationConfig": "evaluation.evaluate",
     "MeasureConfig": "evaluation.measure",
@@ -56,6 +58,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Agent",
     "Clips",
     "EvaluationConfig",
     "MeasureConfig",

@@ -69,6 +69,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list):
         return tuple(_read(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {name: _read(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
     if origin is typing.Literal and value in arguments:
         return value
     if len(_dataclasses(kind)) > 1 and isinstance(value, dict):

@@ -31,7 +31,7 @@ def tiny_demo() -> DemoConfig:
             draw=StageConfig(steps=2, batch=2, length=5),
         ),
         plan=EvaluationConfig(
-            planning=PlanningConfig(cem=CEMConfig(candidates=8, rounds=2, elites=2)), episodes=3, budget=2
+            planning=PlanningConfig(cem=CEMConfig(candidates=8, rounds=2, elites=2)), episodes=3, budget=10
         ),
     )
 

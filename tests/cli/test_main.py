@@ -57,20 +57,20 @@ PLAN = [
     "--episodes",
     "2",
     "--ahead",
-    "6",
+    "12",
     "--budget",
+    "4",
+    "--history",
     "2",
-    "--planning.history",
+    "--hold",
     "2",
-    "--planning.hold",
+    "--horizon",
     "2",
-    "--planning.cem.horizon",
-    "2",
-    "--planning.cem.candidates",
+    "--cem.candidates",
     "8",
-    "--planning.cem.rounds",
+    "--cem.rounds",
     "2",
-    "--planning.cem.elites",
+    "--cem.elites",
     "2",
 ]
 
@@ -171,6 +171,14 @@ def test_train_resume_plan_and_view(
     assert run(["plan", str(folder), str(reacher), "--device", "cpu", *PLAN]) == 0
     assert "2 held-out goals" in capsys.readouterr().out
     assert json.loads((folder / "plan" / "report.json").read_text())["plans"] == 2
+    proposal = ["plan", str(folder), str(reacher), "--device", "cpu", *PLAN, "--planner", "proposal"]
+    assert "worldmodel guide" in error_of(capsys, proposal)
+    guide = ["guide", str(folder), str(reacher), "--device", "cpu", "--steps", "2", "--batch", "8"]
+    assert run(guide) == 0
+    assert "Proposed actions: mean squared error" in capsys.readouterr().out
+    assert run(proposal) == 0
+    assert json.loads((folder / "plan" / "report.json").read_text())["planner"] == "proposal"
+    capsys.readouterr()
     assert run(["view", "rollout", str(folder), str(reacher), "--device", "cpu", "--horizon", "3"]) == 0
     for line in capsys.readouterr().out.split():
         assert Path(line).is_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from worldmodel.envs.reacher import Reacher
 from worldmodel.envs.world import State
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, Trace, floor
-from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate, read_train_config
+from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, evaluate, read_train_config
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cem import CEMConfig
@@ -27,10 +26,11 @@ from worldmodel.training.device import Compute
 ENV, AHEAD = "worldmodel/Reacher-v0", 6
 HELD_OUT = np.array([1, 4])
 CONFIG = EvaluationConfig(
-    planning=PlanningConfig(history=2, hold=2, cem=CEMConfig(horizon=2, candidates=10, rounds=2, elites=3)),
+    planning=PlanningConfig(history=2, hold=2, horizon=2, cem=CEMConfig(candidates=10, rounds=2, elites=3)),
     episodes=3,
-    ahead=AHEAD,
-    budget=2,
+    ahead=2 * AHEAD,
+    budget=4,
+    oracle=1,
 )
 
 
@@ -59,6 +59,7 @@ def test_trials_come_from_held_out_episodes_and_are_not_solved(recording: Record
         assert np.array_equal(trial.start.qpos, episode.qpos[trial.frame])
         assert np.array_equal(trial.start.qvel, episode.qvel[trial.frame])
         assert np.array_equal(trial.goal.qpos, episode.qpos[trial.frame + AHEAD])
+        assert np.array_equal(trial.start.extra, episode.extra[trial.frame])
 
 
 def test_the_seed_decides_the_trials(recording: Recording, task: Reacher) -> None:
@@ -132,7 +133,7 @@ def test_an_evaluation(
         )
         for _ in range(2)
     )
-    assert told[:2] == [(1, 2), (2, 2)]
+    assert told[:3] == [(1, 3), (2, 3), (3, 3)]  # two blocks, and the oracle's trial
     _, held_out = split_episodes(recording.episodes, tiny_train_config.held_out, tiny_train_config.seed)
     assert {trial.episode for trial in first.trials} <= set(held_out.tolist())
     trace = first.trace
@@ -144,10 +145,15 @@ def test_an_evaluation(
     recorded = np.stack([recording.episode(t.episode).frames[t.frame] for t in first.trials])
     assert np.abs(trace.frames[:, 0].astype(int) - recorded).max() <= 1  # it begins where the recording was
     report = first.report
+    assert (report.ahead, report.budget, report.training_seed) == (12, 4, 1)
+    assert report.oracle is not None
+    assert report.oracle.count == 1
+    assert 0 < report.model_share < 1
+    assert min(report.milliseconds_for_one, report.milliseconds_per_plan) > 0
     assert set(report.floors) == set(report.floors_ever) == set(FLOORS)
     assert report.plans == report.success.count == 3
     report.write(tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text())["success"]["count"] == 3
+    assert ControlReport.read(tmp_path / "report.json") == report
 
 
 def test_a_recording_of_another_world_is_refused(

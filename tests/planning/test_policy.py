@@ -10,13 +10,18 @@ import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
+from worldmodel.models.guides import Guides, GuidesConfig
+from worldmodel.models.imagination import Imagination, Remembered
 from worldmodel.models.world_model import WorldModel
+from worldmodel.planning import policy as policy_module
 from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.cost import CostConfig
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.planning.registry import PLANNERS
 from worldmodel.training.device import Compute
 
-CEM = CEMConfig(horizon=3, candidates=40, rounds=4, elites=8)
-CONFIG = PlanningConfig(history=2, hold=1, cem=CEM)
+CEM = CEMConfig(candidates=40, rounds=4, elites=8)
+CONFIG = PlanningConfig(horizon=3, history=2, hold=1, cem=CEM)
 
 
 def frames(count: int, seed: int = 0) -> Tensor:
@@ -45,9 +50,11 @@ def picture(place: Tensor) -> Tensor:
     return (place * 255).round().clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 4, 4, 3)
 
 
-def test_a_perfect_model_gets_there(cpu: Compute) -> None:
+def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
     cart: Any = Cart()
-    policy = PlanningPolicy(PlanningConfig(history=1, hold=2, cem=CEM), model=cart, compute=cpu, seed=0)
+    config = PlanningConfig(horizon=3, history=1, hold=2, cem=CEM)
+    policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
     place, goal = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.8, 0.3, 0.5])
     policy.reset(picture(goal))
     for _ in range(6):
@@ -59,7 +66,8 @@ def test_a_perfect_model_gets_there(cpu: Compute) -> None:
 
 @pytest.mark.parametrize("hold", [0, 2])
 def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Compute, hold: int) -> None:
-    policy = PlanningPolicy(PlanningConfig(history=2, hold=hold, cem=CEM), model=tiny_model, compute=cpu, seed=0)
+    config = PlanningConfig(horizon=3, history=2, hold=hold, cem=CEM)
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(3, seed=9))
     for step in range(3):
         decision = policy(frames(3, seed=step))
@@ -80,13 +88,13 @@ def test_history_is_limited_and_is_what_was_done(
     tiny_model: WorldModel, cpu: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
-    remember = tiny_model.remember
+    remember = Imagination.remember
 
-    def spy(latents: Tensor, actions: Tensor) -> object:
+    def spy(imagination: Imagination, latents: Tensor, actions: Tensor) -> Remembered:
         given.append((latents, actions))
-        return remember(latents, actions)
+        return remember(imagination, latents, actions)
 
-    monkeypatch.setattr(tiny_model, "remember", spy)
+    monkeypatch.setattr(Imagination, "remember", spy)
     policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     done = [policy(frames(2, seed=step)).actions for step in range(4)]
@@ -103,9 +111,9 @@ def test_history_is_limited_and_is_what_was_done(
 
 def test_a_history_of_nothing_or_too_much_is_refused(tiny_model: WorldModel, cpu: Compute) -> None:
     with pytest.raises(WorldModelError, match="history is 0"):
-        PlanningPolicy(PlanningConfig(history=0, hold=1), model=tiny_model, compute=cpu, seed=0)
+        PlanningPolicy(PlanningConfig(history=0, hold=1, horizon=3), model=tiny_model, compute=cpu, seed=0)
     with pytest.raises(WorldModelError, match=r"history is 3; expected 1 to 2.*5 frames"):
-        PlanningPolicy(PlanningConfig(history=3, hold=1, cem=CEM), model=tiny_model, compute=cpu, seed=0)
+        PlanningPolicy(PlanningConfig(history=3, hold=1, horizon=3), model=tiny_model, compute=cpu, seed=0)
 
 
 def test_frames_of_another_size_are_refused(tiny_model: WorldModel, cpu: Compute) -> None:
@@ -125,3 +133,34 @@ def test_the_seed_decides(tiny_model: WorldModel, cpu: Compute) -> None:
         plans.append(policy(frames(2)).plan.actions)
     assert torch.equal(plans[0], plans[1])
     assert not torch.equal(plans[0], plans[2])
+
+
+@pytest.mark.parametrize("name", sorted(PLANNERS))
+def test_every_planner_plans_with_the_model(tiny_model: WorldModel, cpu: Compute, name: str) -> None:
+    torch.manual_seed(1)
+    guides = Guides(GuidesConfig(), model=tiny_model).eval()
+    config = PlanningConfig(planner=name, horizon=3, history=2, cost=CostConfig(steps=0.5, effort=0.1))  # type: ignore[arg-type]
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0, guides=guides)
+    policy.reset(frames(2, seed=9))
+    for step in range(2):
+        decision = policy(frames(2, seed=step))
+        assert decision.actions.shape == (2, 2, 2)
+        assert not decision.actions.requires_grad
+        assert (decision.plan.best_by_round[-1] < decision.plan.best_by_round[0]).any()
+        assert 0 < decision.model_seconds <= decision.seconds
+
+
+def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute) -> None:
+    config = PlanningConfig(horizon=3, history=2, budget_ms=1e-3, cem=CEMConfig(rounds=50))
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(1, seed=9))
+    assert len(policy(frames(1)).plan.best_by_round) == 1
+
+
+def test_what_needs_guides_is_refused_without_them(tiny_model: WorldModel, cpu: Compute) -> None:
+    with pytest.raises(WorldModelError, match="worldmodel guide"):
+        PlanningPolicy(PlanningConfig(planner="proposal", horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
+    config = PlanningConfig(horizon=3, history=2, cost=CostConfig(steps=1.0))
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
+    with pytest.raises(WorldModelError, match=r"cost\.steps.*worldmodel guide"):
+        policy.reset(frames(1))

@@ -50,7 +50,7 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
     model = load_model(run, compute.device)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(to_json(config), encoding="utf-8")
-    with bar("Controlling", config.budget) as shown:
+    with bar("Controlling") as shown:
         evaluation = evaluate(
             config,
             model=model,
@@ -68,14 +68,28 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
 def print_report(report: ControlReport) -> None:
     """Print success beside the floors, as a table."""
     table = Table(
-        title=f"{report.plans} held-out goals, tolerance {report.tolerance:g} {report.unit}", title_justify="left"
+        title=(
+            f"{report.plans} held-out goals {report.ahead} control steps ahead, budget {report.budget}, tolerance "
+            f"{report.tolerance:g} {report.unit}"
+        ),
+        title_justify="left",
     )
     table.add_column("policy")
     table.add_column("at the goal in the end [95 %]")
     table.add_column("touched it at any time [95 %]")
-    table.add_row("planning with the world model", str(report.success), str(report.success_ever), style="bold")
+    table.add_row(f"{report.planner}, world model", str(report.success), str(report.success_ever), style="bold")
+    if report.oracle:
+        name = f"{report.planner}, real simulator ({report.oracle.count} goals)"
+        table.add_row(name, str(report.oracle), str(report.oracle_ever))
     for name, rate in report.floors.items():
         table.add_row(f"{name} actions", str(rate), str(report.floors_ever[name]))
     console = Console()
     console.print(table)
-    console.print(f"{report.milliseconds_per_plan:,.0f} ms to plan for {report.plans} robots at once.")
+    console.print(
+        f"{report.milliseconds_per_plan:,.0f} ms to plan for {report.plans} robots at once, "
+        f"{report.milliseconds_for_one:,.0f} ms for one; {report.model_share:.0%} of it in the model."
+    )
+    console.print(
+        f"Distance to the goal's latent a block ahead: {report.imagined_cost:.3f} as imagined, "
+        f"{report.achieved_cost:.3f} as it came."
+    )

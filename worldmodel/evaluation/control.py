@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldmodel.datasets.policies import make_policy
+from worldmodel.datasets.policies import POLICIES, make_policy
 from worldmodel.envs.registry import make_task
 from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.task import Task
@@ -20,7 +20,8 @@ from worldmodel.evaluation.interval import Rate, wilson
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningPolicy
 
-FLOORS = ("uniform", "zero", "smooth-noise")
+# Policies without a model; "explore" is a task's own exploration, where tasks have one.
+FLOORS = tuple(name for name in ("uniform", "zero", "smooth-noise", "explore") if name in POLICIES)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ControlTrace(Trace):
             is its own picture of the start.
         imagined_cost, achieved_cost: `[B, T]`, distance to the goal's latent one block ahead, as forecast and
             as it came.
-        seconds_per_plan: wall-clock time of one planning call for all trials, s, for each block.
+        seconds_per_plan: `[T]`, wall-clock time of one planning call for all trials, s.
+        model_share: share of that time spent in encoding and imagining.
     """
 
     frames: NDArray[np.uint8]
@@ -60,12 +62,13 @@ class ControlTrace(Trace):
     imagined_cost: NDArray[np.float64]
     achieved_cost: NDArray[np.float64]
     seconds_per_plan: NDArray[np.float64]
+    model_share: float
 
 
 class Progress(Protocol):
-    """Is told after each block how many of all are done."""
+    """Is told how many blocks, or trials, of all are done."""
 
-    def __call__(self, done: int, blocks: int) -> None: ...
+    def __call__(self, done: int, total: int, /) -> None: ...
 
 
 def control(
@@ -85,12 +88,13 @@ def control(
         frames = [np.stack([renderer.draw(task.data) for task in tasks])]
         goal = _encode(model, np.stack([trial.goal_image for trial in trials]))
         imagined = [_picture(model, _encode(model, frames[0]))]
-        imagined_cost, achieved_cost, seconds = [], [], []
+        imagined_cost, achieved_cost, seconds, model_seconds = [], [], [], 0.0
         for done in range(blocks):
             start = time.perf_counter()
             decision = policy(torch.from_numpy(frames[-1]))
             actions = decision.actions.cpu().numpy()
             seconds.append(time.perf_counter() - start)
+            model_seconds += decision.model_seconds
             distances.extend(_act(tasks, trials, _planned(actions), interface.steps_per_frame))
             frames.append(np.stack([renderer.draw(task.data) for task in tasks]))
             imagined.append(_picture(model, decision.imagined[:, 0]))
@@ -105,7 +109,19 @@ def control(
         np.stack(imagined_cost, 1),
         np.stack(achieved_cost, 1),
         np.array(seconds),
+        model_seconds / sum(seconds),
     )
+
+
+def seconds_for_one(policy: PlanningPolicy, trials: list[Trial], frames: NDArray[np.uint8]) -> float:
+    """Return the median time in which one robot's plan is made, s: the first trial's, while it looks at `frames`.
+
+    Args:
+        policy: it forgets what it was doing.
+        frames: `[T + 1, H, W, 3]` uint8, what the robot saw; the first four are enough.
+    """
+    policy.reset(torch.from_numpy(trials[0].goal_image[None].copy()))
+    return float(np.median([policy(torch.from_numpy(frame[None].copy())).seconds for frame in frames[:4]]))
 
 
 def floor(name: str, env: str, trials: list[Trial], *, steps: int, seed: int) -> Trace:

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
+import tyro
+
+from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.envs.registry import make_task
 from worldmodel.errors import CheckpointError, WorldModelError
-from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, control, floor
+from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, control, floor, seconds_for_one
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
+from worldmodel.evaluation.oracle import oracle
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.config import interface_of, read_train_config
 from worldmodel.training.device import Compute
+from worldmodel.training.guides import load_guides
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How hard the trials are.
+
+    Attributes:
+        ahead: control steps from start to goal in the recording.
+        budget: control steps within which to get there.
+    """
+
+    ahead: int
+    budget: int
+
+
+PROTOCOLS = {
+    "near": Protocol(ahead=25, budget=50),  # as most published figures have it
+    "far": Protocol(ahead=75, budget=150),
+}
 
 
 @dataclass(frozen=True)
@@ -25,24 +49,42 @@ class EvaluationConfig:
     """How to evaluate control.
 
     Attributes:
+        protocol: "near", with goals 25 control steps ahead and a budget of 50, as most published figures have it; or
+            "far", with 75 and 150.
+        ahead: control steps from start to goal in the recording; 0 takes the protocol's.
+        budget: control steps within which to get there; 0 takes the protocol's.
         episodes: trials, each with a start and a goal from a held-out episode.
-        ahead: frames from start to goal in the recording.
-        budget: frames within which to get there.
+        oracle: how many of the trials the planner also plays on the real simulator with the true distance, which
+            says what it could do with a perfect model.
         seed: decides the trials and the planner's draws.
     """
 
-    planning: PlanningConfig = field(default_factory=PlanningConfig)
+    planning: Annotated[PlanningConfig, tyro.conf.arg(name="")] = field(default_factory=PlanningConfig)
+    protocol: Literal["near", "far"] = "near"
+    ahead: int = 0
+    budget: int = 0
     episodes: int = 50
-    ahead: int = 5
-    budget: int = 10
+    oracle: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
-        for name in ("episodes", "ahead", "budget"):
-            if getattr(self, name) < 1:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        for name, least in (("seed", 0), ("ahead", 0), ("budget", 0), ("episodes", 1), ("oracle", 0)):
+            if getattr(self, name) < least:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least {least}.")
+        if self.oracle > self.episodes:
+            raise WorldModelError(
+                f"oracle is {self.oracle}; expected at most the number of trials, episodes ({self.episodes})."
+            )
+
+    def frames(self, steps_per_frame: int) -> Protocol:
+        """Return the protocol in whole frames, at least one each."""
+        chosen = PROTOCOLS[self.protocol]
+        return Protocol(
+            *(
+                max(1, round(steps / steps_per_frame))
+                for steps in (self.ahead or chosen.ahead, self.budget or chosen.budget)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -50,22 +92,40 @@ class ControlReport:
     """How control went.
 
     Attributes:
+        env: name of the environment.
+        planner: who planned.
+        ahead, budget: control steps from start to goal in the recording, and to get there.
+        training_seed, seed: of the run, and of the trials and draws.
         success: share of trials in which the goal is held when the budget ends.
         success_ever: share in which it is touched at any time.
         floors: `success` of policies without a model, by name; `floors_ever` likewise.
+        oracle: `success` of the same planner on the real simulator, of the first trials; None if it was not asked for.
+            `oracle_ever` likewise.
         tolerance, unit: what counts as success.
         milliseconds_per_plan: mean for all trials together, ms; `plans` of them at once.
+        milliseconds_for_one: median for one robot alone, ms.
+        model_share: share of the planning time spent in encoding and imagining.
         imagined_cost, achieved_cost: mean distance to the goal's latent, as forecast a block ahead and as it came.
         seconds: wall-clock time of the evaluation, s.
     """
 
+    env: str
+    planner: str
+    ahead: int
+    budget: int
+    training_seed: int
+    seed: int
     success: Rate
     success_ever: Rate
     floors: dict[str, Rate]
     floors_ever: dict[str, Rate]
+    oracle: Rate | None
+    oracle_ever: Rate | None
     tolerance: float
     unit: str
     milliseconds_per_plan: float
+    milliseconds_for_one: float
+    model_share: float
     plans: int
     imagined_cost: float
     achieved_cost: float
@@ -73,7 +133,21 @@ class ControlReport:
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(to_json(self), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> ControlReport:
+        """Read what `write` wrote.
+
+        Raises:
+            WorldModelError: there is no such file, or it is no report.
+        """
+        try:
+            return from_json(cls, path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WorldModelError(
+                f"'{path}' is no report of control ({error}). Expected a report.json of: worldmodel plan"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -99,6 +173,7 @@ def evaluate(
     Args:
         recording: the one that the run was trained on; its held-out episodes give the goals.
         run: folder of the run, whose configuration says which episodes were held out.
+        progress: is told of every block, and then of every trial of the oracle.
 
     Raises:
         WorldModelError: recording and model do not belong together, or the environment is not one of our tasks.
@@ -108,20 +183,50 @@ def evaluate(
     training = read_train_config(run)
     check_finished(run)
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
-    task = make_task(model.interface.env)
-    trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=config.ahead, seed=config.seed)
-    policy = PlanningPolicy(config.planning, model=model, compute=compute, seed=config.seed)
-    trace = control(policy, model, trials, blocks=config.budget, progress=progress)
-    steps = config.budget * model.interface.steps_per_frame
-    floors = {name: floor(name, model.interface.env, trials, steps=steps, seed=config.seed) for name in FLOORS}
+    interface = model.interface
+    protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env)
+    trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
+    total = protocol.budget + config.oracle
+
+    def tell(before: int) -> Progress | None:
+        return (lambda done, _: progress(before + done, total)) if progress else None
+
+    policy = PlanningPolicy(
+        config.planning, model=model, compute=compute, seed=config.seed, guides=load_guides(run, model)
+    )
+    trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
+    steps = protocol.budget * interface.steps_per_frame
+    floors = {name: floor(name, interface.env, trials, steps=steps, seed=config.seed) for name in FLOORS}
+    perfect = (
+        oracle(
+            config.planning,
+            interface,
+            trials[: config.oracle],
+            blocks=protocol.budget,
+            seed=config.seed,
+            progress=tell(protocol.budget),
+        )
+        if config.oracle
+        else None
+    )
     report = ControlReport(
+        env=interface.env,
+        planner=config.planning.planner,
+        ahead=protocol.ahead * interface.steps_per_frame,
+        budget=steps,
+        training_seed=training.seed,
+        seed=config.seed,
         success=trace.success(task.tolerance),
         success_ever=trace.success_ever(task.tolerance),
         floors={name: trace_.success(task.tolerance) for name, trace_ in floors.items()},
         floors_ever={name: trace_.success_ever(task.tolerance) for name, trace_ in floors.items()},
+        oracle=perfect.success(task.tolerance) if perfect else None,
+        oracle_ever=perfect.success_ever(task.tolerance) if perfect else None,
         tolerance=task.tolerance,
         unit=task.unit,
         milliseconds_per_plan=1000 * float(trace.seconds_per_plan.mean()),
+        milliseconds_for_one=1000 * seconds_for_one(policy, trials, trace.frames[0]),
+        model_share=trace.model_share,
         plans=len(trials),
         imagined_cost=float(trace.imagined_cost.mean()),
         achieved_cost=float(trace.achieved_cost.mean()),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.states import state_at
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
 from worldmodel.errors import WorldModelError
@@ -21,7 +22,7 @@ class Trial:
 
     Attributes:
         episode, frame: where the start was recorded.
-        start, goal: physics states.
+        start, goal: physics states, with all that MuJoCo keeps.
         goal_image: `[H, W, 3]` uint8, the recorded frame of the goal.
     """
 
@@ -60,10 +61,7 @@ def draw_trials(
         index = int(rng.choice(long_enough))
         frame = int(rng.integers(recording.whole_frames[index] - ahead))
         episode = recording.episode(index)
-        start, goal = (
-            State(episode.qpos[t], episode.qvel[t], episode.act[t], float(episode.time[t]))
-            for t in (frame, frame + ahead)
-        )
+        start, goal = state_at(episode, frame), state_at(episode, frame + ahead)
         if task.distance(start, goal) > task.tolerance:
             trials.append(Trial(index, frame, start, goal, episode.frames[frame + ahead]))
         if len(trials) == count:

@@ -2,37 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
+
+from worldmodel.errors import WorldModelError
 
 
 @dataclass(frozen=True)
-class GoalCostConfig:
-    """How the distances along a plan are weighed.
+class CostConfig:
+    """How the parts of a plan's cost are weighed.
+
+    The first three weigh the squared distance of imagined latents to the goal's, mean over dimensions.
 
     Attributes:
-        last: weight of the plan's end, beside a weight of 1 for the mean over the whole plan.
+        mean: over the whole plan: asks to be there soon.
+        last: at the plan's end: asks to stay.
+        least: where the plan comes closest: asks to touch it.
+        effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
+        steps: frames that remain from the plan's end to the goal, as a learned network tells; needs `worldmodel guide`.
     """
 
+    mean: float = 1.0
     last: float = 2.0
+    least: float = 0.0
+    effort: float = 0.0
+    steps: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = [getattr(self, entry.name) for entry in fields(self)]
+        if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
+            raise WorldModelError(f"The weights of the cost are {weights}; expected 0 or more each, and one above 0.")
 
 
-class GoalCost:
-    """Squared distance of imagined latents to the goal's latent, mean over dimensions.
+class PlanCost:
+    """The weighted sum of a plan's costs; what weighs nothing is not computed.
 
-    The mean over the plan asks to be there soon, the end asks to stay.
-
-    Shapes: B starts, N candidates, H blocks, D latent.
+    Shapes: B starts, N candidates, H blocks, K steps in a block, A actuators, D latent.
 
     Args:
         goal: latents of the goal images, `[B, D]`.
+        low, high: actuator bounds `[A]`.
+        steps_between: maps latents `[..., D]` and goals `[..., D]` to the frames between them, `[...]`; needed where
+            `config.steps` weighs something.
+
+    Raises:
+        WorldModelError: a part that weighs something needs a network that is not there.
     """
 
-    def __init__(self, config: GoalCostConfig, *, goal: Tensor) -> None:
-        self.config, self._goal = config, goal
+    def __init__(
+        self,
+        config: CostConfig,
+        *,
+        goal: Tensor,
+        low: Tensor,
+        high: Tensor,
+        steps_between: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        if config.steps and steps_between is None:
+            raise WorldModelError(
+                f"cost.steps is {config.steps}, and the run has no network that tells the steps between two latents. "
+                "Train it with: worldmodel guide RUN RECORDING"
+            )
+        self.config, self._goal, self._steps_between = config, goal, steps_between
+        self._middle, self._half = (high + low) / 2, (high - low) / 2
 
-    def __call__(self, latents: Tensor) -> Tensor:
-        """Map `[B, N, H, D]` to `[B, N]`."""
-        distance = (latents - self._goal[:, None, None]).square().mean(-1)
-        return distance.mean(-1) + self.config.last * distance[..., -1]
+    def __call__(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Map latents `[B, N, H, D]` and actions `[B, N, H, K, A]` to costs `[B, N]`."""
+        config, goal = self.config, self._goal[:, None, None]
+        cost = torch.zeros(latents.shape[:2], device=latents.device)
+        if config.mean or config.last or config.least:
+            distance = (latents - goal).square().mean(-1)
+            cost = cost + config.mean * distance.mean(-1) + config.last * distance[..., -1]
+            if config.least:
+                cost = cost + config.least * distance.amin(-1)
+        if config.effort:
+            cost = cost + config.effort * ((actions - self._middle) / self._half).square().mean((-1, -2, -3))
+        if config.steps and self._steps_between:
+            cost = cost + config.steps * self._steps_between(
+                latents[:, :, -1], goal[:, :, 0].expand_as(latents[:, :, -1])
+            )
+        return cost

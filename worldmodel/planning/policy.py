@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
+from worldmodel.models.guides import Guides
+from worldmodel.models.imagination import Imagination
 from worldmodel.models.world_model import WorldModel
-from worldmodel.planning.cem import CEMConfig, CEMPlanner, Plan
-from worldmodel.planning.cost import GoalCost, GoalCostConfig
+from worldmodel.planning.cost import CostConfig, PlanCost
+from worldmodel.planning.planner import Deadline, Plan, PlanSpace, Problem
+from worldmodel.planning.registry import PlannerConfigs, PlannerName, make_planner
 from worldmodel.training.device import Compute
 
 
 @dataclass(frozen=True)
-class PlanningConfig:
+class PlanningConfig(PlannerConfigs):
     """How to plan.
 
     Attributes:
+        planner: who searches.
+        horizon: H, action blocks in a plan.
         history: frames that are remembered, the present one among them; no more than were visible in training.
         hold: control steps for which a planned action is held, a divisor of those between two frames; 0 holds it
             for all of them. Training blocks come from smooth noise; candidates that change at each step look like
             nothing the model has seen, and it errs on them: on the reacher, success fell from 52 to 32 %.
+        budget_ms: time in which a plan must be there, ms, encoding included: the best one so far is taken. 0 lets the
+            search play all its rounds. Results then depend on the speed of the machine.
     """
 
+    planner: PlannerName = "cem"
+    horizon: int = 5
     history: int = 3
     hold: int = 0
-    cem: CEMConfig = field(default_factory=CEMConfig)
-    cost: GoalCostConfig = field(default_factory=GoalCostConfig)
+    budget_ms: float = 0.0
+    cost: CostConfig = field(default_factory=CostConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.budget_ms < float("inf"):
+            raise WorldModelError(f"budget_ms is {self.budget_ms}; expected 0 (no limit) or more.")
 
 
 @dataclass(frozen=True)
@@ -39,11 +53,14 @@ class Decision:
         actions: `[B, K, A]`, the first block of the plan, in the actuators' units.
         plan: the whole plan.
         imagined: `[B, H, D]`, the latents that the plan is expected to lead to.
+        seconds: wall-clock time that the plan took, s; `model_seconds` of it in imagining.
     """
 
     actions: Tensor
     plan: Plan
     imagined: Tensor
+    seconds: float
+    model_seconds: float
 
 
 class PlanningPolicy:
@@ -55,9 +72,12 @@ class PlanningPolicy:
         model: the world model, ready to use.
         compute: device and precision.
         seed: makes the plans repeatable.
+        guides: networks that propose plans and tell distances, where the planner or the cost needs them.
     """
 
-    def __init__(self, config: PlanningConfig, *, model: WorldModel, compute: Compute, seed: int) -> None:
+    def __init__(
+        self, config: PlanningConfig, *, model: WorldModel, compute: Compute, seed: int, guides: Guides | None = None
+    ) -> None:
         steps = model.interface.steps_per_frame
         self._hold = config.hold or steps
         if self._hold < 1 or steps % self._hold:
@@ -65,49 +85,87 @@ class PlanningPolicy:
                 f"hold is {config.hold}; expected 0 or a divisor of the model's {steps} control steps between frames."
             )
         positions = model.longest_clip
-        if not 1 <= config.history <= positions - config.cem.horizon:
+        if not 1 <= config.history <= positions - config.horizon:
             raise WorldModelError(
-                f"history is {config.history}; expected 1 to {positions - config.cem.horizon}: with the horizon of "
-                f"{config.cem.horizon} it must fit the {positions} frames that the model was trained on."
+                f"history is {config.history}; expected 1 to {positions - config.horizon}: with the horizon of "
+                f"{config.horizon} it must fit the {positions} frames that the model was trained on."
             )
-        self.config, self._model, self._compute = config, model, compute
+        self.config, self._model, self._compute, self._guides = config, model, compute, guides
         self._generator = torch.Generator(compute.device).manual_seed(seed)
-        self._planner = CEMPlanner(config.cem, low=model.low, high=model.high, steps=steps // self._hold)
+        self._space = PlanSpace(model.low, model.high, config.horizon, steps // self._hold)
+        self._planner = make_planner(config.planner, config, self._space)
+        if config.planner == "proposal" and guides is None:
+            raise WorldModelError(
+                "The planner 'proposal' needs a network that proposes plans, and the run has none. Train it with: "
+                "worldmodel guide RUN RECORDING"
+            )
+        dtype = torch.bfloat16 if compute.bf16 else torch.float32
+        self._imagination = Imagination(model, hold=self._hold, dtype=dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reset(self, goals: Tensor) -> None:
         """Begin episodes with these goal images, `[B, H, W, 3]` uint8."""
-        with self._compute.autocast():
-            goal = self._model.encode(goals.to(self._compute.device))
-        self._cost = GoalCost(self.config.cost, goal=goal)
+        self.aim(goals)
         self._latents: list[Tensor] = []
-        self._blocks: list[Tensor] = []
-        self._warm: Tensor | None = None
+        self._plans: list[Tensor] = []
 
-    @torch.inference_mode()
+    @torch.no_grad()
+    def aim(self, goals: Tensor) -> None:
+        """Take other goal images, `[B, H, W, 3]` uint8, in the midst of the episodes."""
+        with self._compute.autocast():
+            self._goal = self._model.encode(goals.to(self._compute.device))
+        self._cost = PlanCost(
+            self.config.cost,
+            goal=self._goal,
+            low=self._space.low,
+            high=self._space.high,
+            steps_between=self._guides.steps_between if self._guides else None,
+        )
+
+    @torch.no_grad()
     def __call__(self, frames: Tensor) -> Decision:
         """Decide from the present frames, `[B, H, W, 3]` uint8. The first block of the decision must then be done."""
-        model, hold = self._model, self._hold
+        started = time.perf_counter()
+        deadline = Deadline(self.config.budget_ms / 1000 if self.config.budget_ms else None)
         with self._compute.autocast():
-            self._latents = [*self._latents, model.encode(frames.to(self._compute.device))][-self.config.history :]
-            memory = model.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)))
+            latents = self._model.encode(frames.to(self._compute.device))
+        self._latents = [*self._latents, latents][-self.config.history :]
+        encoded = time.perf_counter()
+        memory = self._imagination.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)))
+        deadline.reserve(time.perf_counter() - encoded)  # imagining the chosen plan, in the end, takes about as long
+        model_seconds = time.perf_counter() - started
 
-            def rollout(actions: Tensor) -> Tensor:
-                return model.imagine(memory, actions.repeat_interleave(hold, dim=3))
+        def rollout(actions: Tensor) -> Tensor:
+            nonlocal model_seconds
+            began = time.perf_counter()
+            latents = self._imagination.imagine(memory, actions)
+            model_seconds += time.perf_counter() - began
+            return latents
 
-            plan = self._planner.plan(
-                rollout, self._cost, starts=len(frames), generator=self._generator, warm=self._warm
-            )
-            imagined = rollout(plan.actions[:, None])[:, 0]
-        self._warm = torch.cat([plan.actions[:, 1:], plan.actions[:, -1:]], dim=1)
-        block = plan.actions[:, 0].repeat_interleave(hold, dim=1)
-        self._blocks.append(block)
-        return Decision(block, plan, imagined)
+        problem = Problem(rollout, self._cost, len(frames), self._proposals())
+        plan = self._planner.plan(problem, generator=self._generator, warm=self._warm(), deadline=deadline)
+        imagined = rollout(plan.actions[:, None])[:, 0]
+        self._plans = [*self._plans, plan.actions][-self.config.history :]
+        block = plan.actions[:, 0].repeat_interleave(self._hold, dim=1)
+        return Decision(block, plan, imagined, time.perf_counter() - started, model_seconds)
+
+    def _warm(self) -> Tensor | None:
+        """Return what remains of the last plans, its last block once more."""
+        if not self._plans:
+            return None
+        last = self._plans[-1]
+        return torch.cat([last[:, 1:], last[:, -1:]], 1)
 
     def _past_blocks(self, robots: int) -> Tensor:
-        """Return the blocks between the remembered frames, `[B, C - 1, K, A]`."""
+        """Return the blocks between the remembered frames, `[B, C - 1, S, A]`, held actions once."""
         count = len(self._latents) - 1
         if not count:
-            interface = self._model.interface
-            return torch.zeros(robots, 0, interface.steps_per_frame, len(interface.low), device=self._compute.device)
-        return torch.stack(self._blocks[-count:], 1)
+            _, steps, actuators = self._space.shape
+            return torch.zeros(robots, 0, steps, actuators, device=self._compute.device)
+        return torch.stack([plan[:, 0] for plan in self._plans[-count:]], 1)
+
+    def _proposals(self) -> Tensor | None:
+        if self._guides is None or self.config.planner != "proposal":
+            return None
+        before = self._latents[-2] if len(self._latents) > 1 else self._latents[-1]
+        return self._guides.propose(before, self._latents[-1], self._goal, self._space.shape)

@@ -16,7 +16,7 @@ from worldmodel.viewing.rollout import imagine_clips, view_rollout
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 
 LOG = "log.jsonl"
-FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise"}
+FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise", "explore": "exploration"}
 
 
 def write_demo_pictures(

@@ -1,0 +1,177 @@
+#!/usr/bin/env python
+"""How fast one robot replans, and how near that is to the machine's limit.
+
+    scripts/bench_plan.py [--candidates 300 --rounds 10 --horizon 5]
+
+The model is of the default shape and untrained, which takes the same time; a replan encodes one frame, takes in the
+history and searches with the cross-entropy method. The limit is its matrix multiplications alone, at the rate of a
+large one measured in the same rounds. The fast copy of the predictor takes turns with the predictor itself, under
+autocast. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import tyro
+from bench_machine import cores, machine
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from worldmodel.models.imagination import Imagination
+from worldmodel.models.interface import Interface
+from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.world_model import WorldModel, WorldModelConfig
+from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.training.device import Compute, choose_compute
+
+INTERFACE = Interface("worldmodel/Reacher-v0", "top", 64, 64, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
+SHAPES = ((64, 2), (128, 2), (128, 3), (128, 6), (192, 4), (256, 3), (256, 6))  # width and depth of the predictor
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What to measure.
+
+    Attributes:
+        candidates, rounds, horizon: of the search.
+        repeats: how often each is timed; the median counts.
+        shapes: also time predictors of other widths and depths.
+    """
+
+    candidates: int = 300
+    rounds: int = 10
+    horizon: int = 5
+    repeats: int = 15
+    shapes: bool = True
+
+
+def untrained(width: int, depth: int) -> WorldModel:
+    torch.manual_seed(0)
+    predictor = PredictorConfig(width=width, depth=depth)
+    return WorldModel(replace(WorldModelConfig(), predictor=predictor), interface=INTERFACE).eval()
+
+
+class Replan:
+    """One robot that has its history and replans again and again."""
+
+    def __init__(self, bench: Bench, model: WorldModel, compute: Compute) -> None:
+        elites = max(1, bench.candidates // 10)
+        config = PlanningConfig(horizon=bench.horizon, cem=CEMConfig(bench.candidates, bench.rounds, elites))
+        self._policy = PlanningPolicy(config, model=model, compute=compute, seed=0)
+        self._frame = torch.zeros(1, INTERFACE.height, INTERFACE.width, 3, dtype=torch.uint8)
+        self._policy.reset(self._frame + 9)
+        for _ in range(config.history):
+            self()
+
+    def __call__(self) -> tuple[float, float]:
+        """Return the seconds that a replan took, and those of them in the model."""
+        decision = self._policy(self._frame)
+        return decision.seconds, decision.model_seconds
+
+
+def plan_flops(bench: Bench, model: WorldModel) -> float:
+    """Return the floating-point operations of a replan's matrix multiplications, attention included."""
+    config, latent = model.config.predictor, model.config.latent
+    actions = len(INTERFACE.low)
+    reach = PlanningConfig().history + (bench.horizon + 1) / 2  # positions that one attends to, on average
+    layer = 12 * config.width**2 + 2 * reach * config.width
+    token = actions * config.width + config.width**2 + config.depth * layer + config.width * latent
+    return 2.0 * token * bench.candidates * bench.rounds * bench.horizon
+
+
+def matmul_rate(compute: Compute) -> float:
+    """Return the rate of one large matrix multiplication in the precision that is used, FLOP/s."""
+    a = torch.ones(1024, 1024, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
+    started = time.perf_counter()
+    for _ in range(4):
+        a @ a
+    return 4 * 2 * 1024**3 / (time.perf_counter() - started)
+
+
+def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """Return one round's forecasts, by the fast copy and by the predictor under autocast."""
+    hold = INTERFACE.steps_per_frame
+    imagination = Imagination(model, hold=hold, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
+    history = PlanningConfig().history
+    latents = torch.randn(1, history, model.config.latent)
+    past, plans = torch.zeros(1, history - 1, 1, 2), torch.rand(1, bench.candidates, bench.horizon, 1, 2)
+    with torch.no_grad(), compute.autocast():
+        slow_memory = model.remember(latents, past.repeat_interleave(hold, 2))
+    with torch.no_grad():
+        memory = imagination.remember(latents, past)
+
+    def slow() -> Tensor:
+        with torch.no_grad(), compute.autocast():
+            return model.imagine(slow_memory, plans.repeat_interleave(hold, 3))
+
+    def fast() -> Tensor:
+        with torch.no_grad():
+            return imagination.imagine(memory, plans)
+
+    return fast, slow
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def main(bench: Bench) -> None:
+    compute, console = choose_compute("cpu"), Console(highlight=False)
+    model = untrained(PredictorConfig().width, PredictorConfig().depth)
+    replan, (fast, slow) = Replan(bench, model, compute), a_round(bench, model, compute)
+    took, rates, quick, plain = [], [], [], []
+    for _ in range(bench.repeats):
+        took.append(replan())
+        rates.append(matmul_rate(compute))
+        quick.append(seconds(fast))
+        plain.append(seconds(slow))
+    whole, in_model = np.median(took, axis=0) * 1000
+    limit = 1000 * plan_flops(bench, model) / float(np.median(rates))
+    least = 1000 * min(total for total, _ in took)
+    least_limit = 1000 * plan_flops(bench, model) / max(rates)
+    what = f"{bench.candidates} candidates x {bench.rounds} rounds x {bench.horizon} blocks"
+    table = Table(title=f"A replan for one robot, {what}", title_justify="left")
+    for column in ("", "median, ms", "best, ms"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row("whole", f"{whole:.1f}", f"{least:.1f}")
+    table.add_row("in the model", f"{in_model:.1f}", f"{1000 * min(share for _, share in took):.1f}")
+    table.add_row("its multiplications alone", f"{limit:.1f}", f"{least_limit:.1f}")
+    table.add_row("one round, fast copy", f"{1000 * np.median(quick):.1f}", f"{1000 * min(quick):.1f}")
+    table.add_row("one round, predictor itself", f"{1000 * np.median(plain):.1f}", f"{1000 * min(plain):.1f}")
+    console.print(table)
+    if bench.shapes:
+        shapes = Table(title="Other predictors", title_justify="left")
+        for column in ("width", "depth", "a replan, median, ms", "best, ms"):
+            shapes.add_column(column, justify="right")
+        for width, depth in SHAPES:
+            other = Replan(bench, untrained(width, depth), compute)
+            times = [1000 * other()[0] for _ in range(max(3, bench.repeats // 3))]
+            shapes.add_row(str(width), str(depth), f"{np.median(times):.1f}", f"{min(times):.1f}")
+        console.print(shapes)
+    rate = f"{np.median(rates) / 1e9:,.0f} GFLOP/s in {'bf16' if compute.bf16 else 'fp32'}"
+    console.print(f"{machine(cores(), 'torch')}, {torch.get_num_threads()} threads, {rate}")
+    print(
+        json.dumps(
+            {
+                "milliseconds_per_plan": round(float(whole), 1),
+                "model_share": round(float(in_model / whole), 3),
+                "milliseconds_best": round(least, 1),
+                "share_of_matmul_limit": round(float(limit / whole), 3),
+                "times_predictor": round(float(np.median(plain) / np.median(quick)), 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Bench, description=__doc__))

@@ -1,0 +1,43 @@
+"""With a perfect model the planner gets there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from worldmodel.envs.reacher import Reacher
+from worldmodel.envs.world import State
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.goals import Trial
+from worldmodel.evaluation.oracle import oracle
+from worldmodel.models.interface import Interface
+from worldmodel.planning.cem import CEMConfig
+from worldmodel.planning.policy import PlanningConfig
+
+INTERFACE = Interface("worldmodel/Reacher-v0", "top", 32, 32, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
+CONFIG = PlanningConfig(horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
+
+
+@pytest.fixture
+def trial() -> Trial:
+    start, goal = (State(np.array(qpos), np.zeros(2), np.zeros(0), 0.0) for qpos in ([0.5, 1.0], [0.8, 1.3]))
+    return Trial(0, 0, start, goal, np.zeros((32, 32, 3), np.uint8))
+
+
+def test_it_gets_there_and_repeats(trial: Trial) -> None:
+    told: list[tuple[int, int]] = []
+    one, same = (
+        oracle(CONFIG, INTERFACE, [trial], blocks=6, seed=0, progress=lambda done, all_: told.append((done, all_)))
+        for _ in range(2)
+    )
+    assert np.array_equal(one.distance, same.distance)
+    assert one.distance.shape == (1, 6 * 5 + 1)
+    assert one.distance[0, 0] > 2 * Reacher.tolerance
+    assert one.success(Reacher.tolerance).value == 1
+    assert told == [(1, 1), (1, 1)]
+
+
+def test_planners_that_need_more_than_a_simulator_are_refused(trial: Trial) -> None:
+    for name in ("gradient", "cem-gradient", "proposal"):
+        with pytest.raises(WorldModelError, match=f"No oracle for the planner '{name}'"):
+            oracle(PlanningConfig(planner=name), INTERFACE, [trial], blocks=1, seed=0)  # type: ignore[arg-type]

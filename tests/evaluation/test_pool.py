@@ -1,0 +1,77 @@
+"""Several seeds in one row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worldmodel.cli.main import run
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.evaluate import ControlReport
+from worldmodel.evaluation.interval import wilson
+from worldmodel.evaluation.pool import pool
+
+REPORT = ControlReport(
+    env="worldmodel/Reacher-v0",
+    planner="icem",
+    ahead=25,
+    budget=50,
+    training_seed=0,
+    seed=0,
+    success=wilson(9, 10),
+    success_ever=wilson(10, 10),
+    floors={"zero": wilson(1, 10), "explore": wilson(2, 10)},
+    floors_ever={"zero": wilson(1, 10), "explore": wilson(2, 10)},
+    oracle=None,
+    oracle_ever=None,
+    tolerance=0.025,
+    unit="m",
+    milliseconds_per_plan=100.0,
+    milliseconds_for_one=10.0,
+    model_share=0.9,
+    plans=10,
+    imagined_cost=0.1,
+    achieved_cost=0.2,
+    seconds=5.0,
+)
+OTHER = replace(
+    REPORT, training_seed=1, success=wilson(12, 20), success_ever=wilson(15, 20), floors={"zero": wilson(0, 20)}
+)
+
+
+def test_all_trials_count_once() -> None:
+    row = pool([REPORT, OTHER])
+    assert row.success == wilson(21, 30)
+    assert row.success_ever == wilson(25, 30)
+    assert row.floors == {"zero": wilson(1, 30)}
+    assert row.by_seed == (0.9, 0.6)
+    assert row.training_seeds == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"planner": "cem"}, "planner is 'cem'.*'icem'"),
+        ({"env": "other"}, "env is 'other'"),
+        ({"budget": 150}, "budget is 150"),
+        ({"training_seed": 0}, "count trials twice"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(WorldModelError, match=named):
+        pool([REPORT, replace(OTHER, **change)])
+
+
+def test_the_command_reads_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, report in (("a", REPORT), ("b", OTHER)):
+        (tmp_path / name).mkdir()
+        report.write(tmp_path / name / "report.json")
+    assert run(["pool", str(tmp_path / "a"), str(tmp_path / "b" / "report.json"), "--out", str(tmp_path / "row")]) == 0
+    assert "70% [52%, 83%] of 30 trials" in capsys.readouterr().out
+    assert (tmp_path / "row").is_file()
+    (tmp_path / "b" / "report.json").write_text("{}")
+    assert run(["pool", str(tmp_path / "b")]) == 2
+    assert "no report of control" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,51 @@
+"""`worldmodel pool`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from worldmodel.evaluation.evaluate import ControlReport
+from worldmodel.evaluation.pool import Pool, pool
+
+
+@dataclass(frozen=True)
+class Command:
+    """Pool the reports of several training seeds into one row.
+
+    Attributes:
+        reports: files report.json that `worldmodel plan` wrote, or the folders that they are in.
+        out: file for the row as JSON; not written when left out.
+    """
+
+    reports: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    out: Path | None = None
+
+    def run(self) -> None:
+        files = [path / "report.json" if path.is_dir() else path for path in self.reports]
+        row = pool([ControlReport.read(path) for path in files])
+        if self.out:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            row.write(self.out)
+        print_pool(row)
+
+
+def print_pool(row: Pool) -> None:
+    """Print the pool as a table."""
+    table = Table(
+        title=f"{row.env}, {row.planner}: goals {row.ahead} control steps ahead, budget {row.budget}",
+        title_justify="left",
+        show_header=False,
+    )
+    table.add_row("at the goal in the end [95 %]", f"{row.success} of {row.success.count} trials", style="bold")
+    table.add_row("touched it at any time [95 %]", str(row.success_ever))
+    seeds = ", ".join(f"{rate:.0%} (seed {seed})" for seed, rate in zip(row.training_seeds, row.by_seed, strict=True))
+    table.add_row("each training seed", seeds)
+    for name, rate in row.floors.items():
+        table.add_row(f"{name} actions", str(rate))
+    Console().print(table)

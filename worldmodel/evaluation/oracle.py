@@ -1,0 +1,110 @@
+"""What the planner could do with a perfect model: it plans on the simulator itself, with the true distance."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldmodel.envs.registry import make_task
+from worldmodel.envs.task import Task
+from worldmodel.envs.world import State
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.control import Progress, Trace
+from worldmodel.evaluation.goals import Trial
+from worldmodel.models.interface import Interface
+from worldmodel.planning.cost import CostConfig, PlanCost
+from worldmodel.planning.planner import PlanSpace, Problem
+from worldmodel.planning.policy import PlanningConfig
+from worldmodel.planning.registry import make_planner
+
+BLIND = ("cem", "icem", "mppi", "random")  # planners that need neither gradients nor proposals
+
+
+def oracle(
+    config: PlanningConfig,
+    interface: Interface,
+    trials: list[Trial],
+    *,
+    blocks: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> Trace:
+    """Let the planner act in every trial with the simulator as its model, whose distance to the goal is the cost.
+
+    Distances, in tolerances, take the place of latents: their squares are weighed along the plan as the planner's
+    cost weighs those of latents. Time budgets do not count.
+
+    Args:
+        blocks: T, action blocks to act for.
+
+    Raises:
+        WorldModelError: the planner needs more than a simulator can give.
+    """
+    if config.planner not in BLIND:
+        raise WorldModelError(
+            f"No oracle for the planner '{config.planner}': a simulator gives neither gradients nor proposals. "
+            f"Choose one of {', '.join(BLIND)}, or leave the oracle out."
+        )
+    distances = []
+    for index, trial in enumerate(trials):
+        distances.append(_control(config, interface, trial, blocks, seed + index))
+        if progress:
+            progress(index + 1, len(trials))
+    return Trace(np.array(distances))
+
+
+def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks: int, seed: int) -> list[float]:
+    """Return the distances `[T * K + 1]` of one trial."""
+    task, steps = make_task(interface.env), interface.steps_per_frame
+    hold = config.hold or steps
+    low, high = torch.tensor(interface.low), torch.tensor(interface.high)
+    planner = make_planner(config.planner, config, PlanSpace(low, high, config.horizon, steps // hold))
+    cost = PlanCost(_distance_only(config.cost), goal=torch.zeros(1, 1), low=low, high=high)
+    generator = torch.Generator().manual_seed(seed)
+    task.set_state(trial.start)
+    distances, warm = [task.distance(trial.start, trial.goal)], None
+    for _ in range(blocks):
+        state = task.state()
+        problem = Problem(_Simulator(task, state, trial.goal, hold), cost, starts=1)
+        plan = planner.plan(problem, generator=generator, warm=warm)
+        warm = torch.cat([plan.actions[:, 1:], plan.actions[:, -1:]], 1)
+        task.set_state(state)
+        for action in plan.actions[0, 0].repeat_interleave(hold, 0).numpy():
+            task.step(action)
+            distances.append(task.distance(task.state(), trial.goal))
+    return distances
+
+
+class _Simulator:
+    """Rolls plans out in a task: distances to the goal, in tolerances, in place of latents.
+
+    Args:
+        state: where plans begin.
+        hold: control steps for which an action is held.
+    """
+
+    def __init__(self, task: Task, state: State, goal: State, hold: int) -> None:
+        self._task, self._state, self._goal, self._hold = task, state, goal, hold
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Map plans `[1, N, H, S, A]` to distances `[1, N, H, 1]`."""
+        distances = [[self._distances(plan) for plan in actions[0].numpy()]]
+        return torch.tensor(distances, dtype=torch.float32)[..., None]
+
+    def _distances(self, plan: NDArray[np.float32]) -> list[float]:
+        task, distances = self._task, []
+        task.set_state(self._state)
+        for block in plan:
+            for action in block:
+                for _ in range(self._hold):
+                    task.step(action)
+            distances.append(task.distance(task.state(), self._goal) / task.tolerance)
+        return distances
+
+
+def _distance_only(config: CostConfig) -> CostConfig:
+    """Leave out what is told by networks; where nothing else weighs anything, weigh as by default."""
+    weights = (config.mean, config.last, config.least)
+    return CostConfig(*weights, effort=config.effort) if any(weights) else CostConfig()

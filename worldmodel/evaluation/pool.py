@@ -1,0 +1,86 @@
+"""Several training seeds as one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldmodel.config import to_json
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.evaluate import ControlReport
+from worldmodel.evaluation.interval import Rate, wilson
+
+ALIKE = ("env", "planner", "ahead", "budget", "tolerance", "unit")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Reports of control by several runs, together.
+
+    The intervals take all trials as independent; those of one run share its luck in training, which `by_seed` shows.
+
+    Attributes:
+        env, planner, ahead, budget: as in each report.
+        training_seeds: of the runs, in the order of the reports.
+        success, success_ever: over all trials.
+        floors: `success` of policies without a model, by name, over all trials.
+        by_seed: `success` of each run.
+    """
+
+    env: str
+    planner: str
+    ahead: int
+    budget: int
+    training_seeds: tuple[int, ...]
+    success: Rate
+    success_ever: Rate
+    floors: dict[str, Rate]
+    by_seed: tuple[float, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the pool as JSON."""
+        path.write_text(to_json(self), encoding="utf-8")
+
+
+def pool(reports: Sequence[ControlReport]) -> Pool:
+    """Pool reports of the same task, protocol and planner.
+
+    Raises:
+        WorldModelError: there are none, they are not alike, or two are of the same run and trials.
+    """
+    if not reports:
+        raise WorldModelError("There is no report to pool; expected at least one report.json of: worldmodel plan")
+    first = reports[0]
+    for report in reports[1:]:
+        for name in ALIKE:
+            here, there = getattr(report, name), getattr(first, name)
+            if here != there:
+                raise WorldModelError(
+                    f"The reports cannot be pooled: {name} is {here!r} in one and {there!r} in another. Pool those of "
+                    "one task, protocol and planner."
+                )
+    if len({(report.training_seed, report.seed) for report in reports}) < len(reports):
+        raise WorldModelError(
+            "Two reports are of the same training seed and the same trials; expected different ones: pooling them "
+            "would count trials twice."
+        )
+    return Pool(
+        env=first.env,
+        planner=first.planner,
+        ahead=first.ahead,
+        budget=first.budget,
+        training_seeds=tuple(report.training_seed for report in reports),
+        success=_together([report.success for report in reports]),
+        success_ever=_together([report.success_ever for report in reports]),
+        floors={name: _together([report.floors[name] for report in reports]) for name in _shared_floors(reports)},
+        by_seed=tuple(report.success.value for report in reports),
+    )
+
+
+def _shared_floors(reports: Sequence[ControlReport]) -> list[str]:
+    return [name for name in reports[0].floors if all(name in report.floors for report in reports)]
+
+
+def _together(rates: Sequence[Rate]) -> Rate:
+    return wilson(sum(round(rate.value * rate.count) for rate in rates), sum(rate.count for rate in rates))

@@ -1,0 +1,61 @@
+"""From where the robot is and where it is to be, straight to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.errors import WorldModelError
+
+
+@dataclass(frozen=True)
+class ProposerConfig:
+    """A perceptron with two hidden layers.
+
+    Attributes:
+        width: of the hidden layers.
+        horizon: H, blocks in a proposed plan, and the farthest goal, in frames.
+    """
+
+    width: int = 256
+    horizon: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("width", "horizon"):
+            if getattr(self, name) < 1:
+                raise WorldModelError(f"{name} of the proposer is {getattr(self, name)}; expected at least 1.")
+
+
+class Proposer(nn.Module):
+    """Tell the action blocks that led from one latent to another, so many frames later.
+
+    Shapes: B pairs, H blocks, D latent, U size of a flat action block.
+
+    Args:
+        latent: D.
+        action: U.
+
+    Source: goal-conditioned imitation of one's own data, after Ghosh et al., Learning to reach goals via iterated
+    supervised learning, 2019. Differs: it answers whole plans, told the time to the goal, and only seeds a search.
+    """
+
+    def __init__(self, config: ProposerConfig, *, latent: int, action: int) -> None:
+        super().__init__()
+        self.config = config
+        width, horizon = config.width, config.horizon
+        self.layers = nn.Sequential(
+            *(nn.Linear(3 * latent + horizon, width), nn.GELU("tanh"), nn.Linear(width, width), nn.GELU("tanh")),
+            nn.Linear(width, horizon * action),
+        )
+
+    def forward(self, before: Tensor, now: Tensor, goal: Tensor, ahead: Tensor) -> Tensor:
+        """Map latents `[B, D]` of the frame before, of this one and of the goal to blocks `[B, H, U]` in [-1, 1].
+
+        Args:
+            ahead: `[B]` int, frames from now to the goal, 1 to H. Blocks from number `ahead` on mean nothing.
+        """
+        when = nn.functional.one_hot(ahead - 1, self.config.horizon).to(now.dtype)
+        blocks: Tensor = self.layers(torch.cat([before, now, goal, when], -1))
+        return blocks.view(len(now), self.config.horizon, -1)

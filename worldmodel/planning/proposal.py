@@ -1,0 +1,58 @@
+"""A search that begins where a learned network points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from worldmodel.errors import WorldModelError
+from worldmodel.planning.cem import CEMConfig, CEMPlanner
+from worldmodel.planning.planner import Best, Deadline, Plan, Planner, PlanSpace, Problem
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """How hard to search around the proposals.
+
+    Attributes:
+        cem: the search; few samples are enough.
+    """
+
+    cem: CEMConfig = field(default_factory=lambda: CEMConfig(candidates=32, rounds=4, elites=6, spread=0.3))
+
+
+class ProposalPlanner(Planner):
+    """Judge what is proposed, then search around the best of it with few samples.
+
+    The rest of the last plan is judged among the proposals.
+
+    Shapes: B starts, P proposals, H blocks, K steps in a block, A actuators.
+    """
+
+    def __init__(self, config: ProposalConfig, *, space: PlanSpace) -> None:
+        super().__init__(space=space)
+        self.config = config
+        self._search = CEMPlanner(config.cem, space=space)
+
+    def plan(
+        self,
+        problem: Problem,
+        *,
+        generator: torch.Generator,
+        warm: Tensor | None = None,
+        deadline: Deadline | None = None,
+    ) -> Plan:
+        if problem.proposals is None:
+            raise WorldModelError(
+                "The planner 'proposal' was given no proposals; expected a run with a trained proposal network. "
+                "Train it with: worldmodel guide RUN RECORDING"
+            )
+        tried = [problem.proposals] if warm is None else [problem.proposals, warm[:, None]]
+        candidates = self.space.clamp(torch.cat(tried, 1))
+        best = Best(candidates[:, 0])
+        best.update(candidates, problem.judge(candidates, 0))
+        if deadline is not None and not deadline.has_time:
+            return best.plan()
+        return self._search.plan(problem, generator=generator, warm=best.actions, deadline=deadline)
