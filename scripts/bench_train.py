@@ -31,17 +31,21 @@ from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from worldmodel.training.stages import ForecastStage, SeeStage, Stage
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
-from worldmodel.models.presets import preset
 from worldmodel.models.world_model import WorldModel
-from worldmodel.objectives.masked_future import MaskedFuture
+from worldmodel.objectives.draws import Draws
+from worldmodel.objectives.registry import make_objective
+from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.device import Compute, choose_compute, matmul_flops
-from worldmodel.training.optimiser import Optimiser
-from worldmodel.training.trainer import TrainConfig, interface_of
+from worldmodel.training.forecast import ForecastStage
+from worldmodel.training.learner import Learner
+from worldmodel.training.presets import train_config
+from worldmodel.training.processes import Processes
+from worldmodel.training.see import SeeStage
+from worldmodel.training.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,7 @@ class Training:
 
     def __init__(self, stage: Stage, model: WorldModel, compute: Compute) -> None:
         self.stage, self.compute = stage, compute
-        modules = stage.modules(model)
-        named = []
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] in modules)
-            if parameter.requires_grad:
-                named.append((name, parameter))
-        self._optimiser = Optimiser(stage.config.optimiser, named, stage.config.steps)
+        self._learner = Learner(stage, model)
         self._losses = stage.losses(model, 0)
         self._generator = torch.Generator(compute.device).manual_seed(0)
         model.train()
@@ -97,11 +95,12 @@ class Training:
     def step(self) -> float:
         """Take a step; return how long it waited for its clips, s."""
         started = time.perf_counter()
-        compute_loss = next(self._losses)
+        (compute_loss,) = next(self._losses)
         waited = time.perf_counter() - started
         with self.compute.autocast():
-            step = compute_loss(self._generator)
-        self._optimiser.step(step.loss, 0)
+            step = compute_loss(Draws(self._generator))
+        step.loss.backward()
+        self._learner.step(0, 0.0)
         return waited
 
     def measure(self, rates: Rates, steps: int) -> None:
@@ -201,7 +200,7 @@ def show_where_time_goes(console: Console, model: WorldModel, training: Training
 def main(bench: Bench) -> None:
     console = Console()
     compute = choose_compute(bench.device)
-    config = TrainConfig(model=preset(bench.preset))
+    config = train_config(bench.preset)
     with tempfile.TemporaryDirectory(prefix="bench-train-") as scratch:
         folder = Path(scratch) / "recording"
         record(RecordConfig(frames=bench.frames), folder)
@@ -239,13 +238,29 @@ def measure(
 ) -> dict[str, Rates]:
     torch.manual_seed(0)
     model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
-    objective = MaskedFuture(config.objective, model=model)
+    objective = make_objective(config.objective, model=model)
     episodes = np.arange(recording.episodes)
     clips = Clips(recording, episodes, length=config.see.length)
     results = {}
     for stage in (
-        SeeStage(config.see, objective, clips, compute, 0, config.whiten_floor),
-        ForecastStage(config.forecast, objective, recording, episodes, compute),
+        SeeStage(
+            config.see,
+            name="see",
+            objective=objective,
+            clips=clips,
+            compute=compute,
+            processes=Processes(),
+            seed=0,
+            whiten_floor=config.whiten_floor,
+        ),
+        ForecastStage(
+            config.forecast,
+            masking=config.masking,
+            recording=recording,
+            episodes=episodes,
+            compute=compute,
+            processes=Processes(),
+        ),
     ):
         training = Training(stage, model, compute)
         for _ in range(3):  # allocate, choose kernels

@@ -1,0 +1,121 @@
+"""`worldmodel compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from worldmodel.cli.measure import measure_with_bar
+from worldmodel.cli.plan import plan_with_bar
+from worldmodel.cli.probe import probe_with_bar
+from worldmodel.cli.train import train_with_bars
+from worldmodel.datasets.reader import Recording
+from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.comparison import ComparedRun, Comparison, compare
+from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig
+from worldmodel.evaluation.measure import MeasureConfig, MeasureReport
+from worldmodel.evaluation.physical import has_states
+from worldmodel.evaluation.probe import ProbeConfig
+from worldmodel.evaluation.probes.report import ProbeReport
+from worldmodel.evaluation.probes.tuning import TuneConfig
+from worldmodel.objectives.registry import OBJECTIVES
+from worldmodel.tasks import TASKS
+from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.training.presets import train_config
+
+
+@dataclass(frozen=True)
+class Command:
+    """Train every objective on the same recording with the same budget, and tell what each has learned.
+
+    What is finished is kept: the same command goes on where it stopped.
+
+    Attributes:
+        recording: folder of the recording.
+        out: folder for the runs, named <objective>-<seed>, and for the table.
+        objectives: which; all when left out.
+        seeds: of training and evaluation, one run each.
+        preset: size of the model.
+        minutes: wall-clock time for each training, min; the preset's steps when left out.
+        fine_tune: let encoder and predictor learn together after objectives that train no predictor.
+        device: "auto" takes CUDA where there is one, else the CPU.
+    """
+
+    recording: Annotated[Path, tyro.conf.Positional]
+    out: Path = Path("runs/compare")
+    objectives: tuple[str, ...] = tuple(OBJECTIVES)
+    seeds: tuple[int, ...] = (0,)
+    preset: str = "tiny"
+    minutes: float | None = None
+    fine_tune: bool = False
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    probe: ProbeConfig = field(default_factory=lambda: ProbeConfig(seeds=3, controls=False, tune=TuneConfig(seeds=0)))
+    plan: EvaluationConfig = field(default_factory=lambda: EvaluationConfig(episodes=100))
+    device: str = "auto"
+
+    def run(self) -> None:
+        if not self.objectives or not self.seeds:
+            raise WorldModelError("Nothing to compare: expected at least one objective and one seed.")
+        console = Console(highlight=False)
+        with Recording.open(self.recording) as recording:
+            found = compare(list(self._runs(recording, console)))
+        found.write(self.out)
+        print_comparison(found, console)
+        console.print(f"Table: {self.out / 'comparison.md'}", soft_wrap=True)
+
+    def _runs(self, recording: Recording, console: Console) -> Iterator[ComparedRun]:
+        configs = {name: train_config(self.preset, name) for name in self.objectives}  # unknown names are told at once
+        for seed in self.seeds:
+            for name in configs:
+                fine_tune = self.fine_tune and name != "masked-future"
+                config = replace(train_config(self.preset, name, fine_tune=fine_tune), seed=seed, minutes=self.minutes)
+                run = self.out / f"{name}-{seed}"
+                console.print(f"[bold]{name}[/], seed {seed}")
+                train_with_bars(config, recording, run, self.device)
+                yield self._report(name, seed, run, recording)
+
+    def _report(self, name: str, seed: int, run: Path, recording: Recording) -> ComparedRun:
+        """Make those reports that are not there yet."""
+        measured, probed, controlled = (run / part / "report.json" for part in ("measure", "probe", "plan"))
+        if not measured.exists():
+            measure_with_bar(self.measure, run, recording, measured.parent, self.device)
+        states = has_states([recording.episode(0)])
+        if states and not probed.exists():
+            probe_with_bar(self.probe, run, recording, probed.parent, self.device)
+        task = recording.provenance.env in TASKS
+        if task and not controlled.exists():
+            plan_with_bar(replace(self.plan, seed=seed), run, recording, controlled.parent, self.device)
+        return ComparedRun(
+            objective=name,
+            seed=seed,
+            minutes=read_card(newest(run)).position.seconds / 60,
+            measure=MeasureReport.read(measured),
+            probe=ProbeReport.read(probed) if states else None,
+            control=ControlReport.read(controlled) if task else None,
+        )
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Print the table, and how well each label-free metric orders the runs by their success."""
+    head, *rows = found.rows()
+    table = Table(title=found.env, title_justify="left")
+    for name in head:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if found.ranking:
+        table = Table(
+            title=f"Label-free metrics against success, over {found.ranking[0].runs} runs", title_justify="left"
+        )
+        for name in ("metric", "Spearman, 1 is best", "by chance"):
+            table.add_column(name)
+        for metric in found.ranking:
+            table.add_row(metric.name, f"{metric.correlation:+.2f}", f"{metric.chance:.3f}")
+        console.print(table)
