@@ -26,6 +26,7 @@ from worldmodel.objectives.views import ViewsConfig
 
 RANKS = 2
 STEPS = 2  # the second sees what the first did to teachers and queues
+RATE = 1e-5  # of learning: small, since rounding that tips a ReLU over would grow with the way that is gone
 
 
 def configurations() -> dict[str, ObjectiveConfig]:
@@ -69,7 +70,7 @@ def gradients(
         with torch.no_grad():
             for name, parameter in named.items():
                 if name in found:
-                    parameter -= 1e-3 * found[name]
+                    parameter -= RATE * found[name]
         objective.after_step(model, (step + 1) / (STEPS + 1))
     return found
 
