@@ -63,7 +63,7 @@ def test_mistakes_are_told(capsys: pytest.CaptureFixture[str], trained: Path, re
     assert "worldmodel train" in error_of(capsys, ["measure", str(tmp_path), str(reacher)])
     unfinished = tmp_path / "unfinished"
     shutil.copytree(trained, unfinished)
-    config = unfinished / "config.json"
-    config.write_text(config.read_text().replace('"steps": 4', '"steps": 5'))
+    card = sorted((unfinished / "checkpoints").iterdir())[-1] / "checkpoint.json"
+    card.write_text(card.read_text().replace('"finished": true', '"finished": false'))
     assert "is not finished" in error_of(capsys, ["probe", str(unfinished), str(reacher), *PROBE, *NO_TUNING])
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from worldmodel.errors import WorldModelError
 
 LEAST_RANK = 1.1  # effective directions; a world of one joint already has two, its sine and cosine
-LEAST_SPREAD = 1e-3  # standard deviation over frames, as a share of the latents' root mean square
+LEAST_SPREAD = 1e-4  # standard deviation over frames, as a share of the latents' root mean square
 PATIENCE = 3  # entries of the log in a row: latents may pass through a narrow place
 UNFOLDED = 0.5  # share of a stage after which latents that still lie on a line are not going to leave it
 
