@@ -240,7 +240,7 @@ def test_a_worker_that_hangs_is_an_error_and_what_is_finished_is_kept(
             os.kill(victim.pid, signal.SIGSTOP)
 
     with pytest.raises(RecordingError, match=r"no sign of life.*--resume"):
-        record(replace(LONG, frames=10**6, patience=1.0), tmp_path / "out", progress=stop_one)
+        record(replace(LONG, frames=10**6, patience=3.0), tmp_path / "out", progress=stop_one)
     assert not multiprocessing.active_children()
     assert assert_what_is_finished_can_be_read(tmp_path / "out") >= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, Trace, floor
 from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, evaluate, read_train_config
 from worldmodel.evaluation.goals import Trial, draw_trials
-from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
@@ -156,12 +156,25 @@ def test_an_evaluation(
     assert ControlReport.read(tmp_path / "report.json") == report
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"env": "worldmodel/Other-v0"},
+        {"camera": "side"},
+        {"height": 64},
+        {"steps_per_frame": 3},
+        {"low": (-1.0,), "high": (1.0,)},
+        {"high": (1.0, 2.0)},
+        {"recording": "another"},
+    ],
+)
 def test_a_recording_of_another_world_is_refused(
-    tiny_model: WorldModel, recording: Recording, trained: Path, cpu: Compute
+    recording: Recording, trained: Path, cpu: Compute, change: dict[str, Any]
 ) -> None:
-    tiny_model.interface = replace(tiny_model.interface, steps_per_frame=3)
-    with pytest.raises(WorldModelError, match=r"does not fit the model: its \w+ is"):
-        evaluate(CONFIG, model=tiny_model, recording=recording, run=trained, compute=cpu)
+    model = load_model(trained)
+    model.interface = replace(model.interface, **change)
+    with pytest.raises(WorldModelError, match=rf"does not fit the model: its {next(iter(change))} is"):
+        evaluate(CONFIG, model=model, recording=recording, run=trained, compute=cpu)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

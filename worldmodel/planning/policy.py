@@ -53,7 +53,8 @@ class Decision:
         actions: `[B, K, A]`, the first block of the plan, in the actuators' units.
         plan: the whole plan.
         imagined: `[B, H, D]`, the latents that the plan is expected to lead to.
-        seconds: wall-clock time that the plan took, s; `model_seconds` of it in imagining.
+        seconds: wall-clock time that the plan took, s; `model_seconds` of it in encoding and imagining (gradients
+            through the model not counted).
     """
 
     actions: Tensor
