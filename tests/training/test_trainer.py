@@ -18,10 +18,12 @@ from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.training.checkpoint import load_model, newest, read_card
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute, choose_compute
 from worldmodel.training.log import RunLog
+from worldmodel.training.optimiser import OptimiserConfig
 from worldmodel.training.stage import StageConfig
 from worldmodel.training.trainer import Trainer
 
@@ -223,10 +225,11 @@ def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
 
 def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
     def longer(stage: StageConfig) -> StageConfig:
-        return replace(stage, steps=60, batch=16)
+        return replace(stage, steps=60, batch=16, optimiser=OptimiserConfig(learning_rate=1e-3, warmup=2))
 
     config = replace(
         tiny_train_config,
+        objective=MaskedFutureConfig(visible=2, anti_collapse="variance", anti_collapse_weight=1.0),
         see=longer(tiny_train_config.see),
         forecast=longer(tiny_train_config.forecast),
         draw=longer(tiny_train_config.draw),
