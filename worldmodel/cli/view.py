@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import webbrowser
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
 from worldmodel.training.trainer import read_train_config
 from worldmodel.viewing.data import view_recording
+from worldmodel.viewing.find import open_trained
+from worldmodel.viewing.live.serve import LiveServer, ServeConfig, check_installed
 from worldmodel.viewing.rollout import view_rollout
 
 
@@ -67,11 +70,43 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Live:
+    """Steer the simulator and the model's dream side by side, on a local web page. Needs worldmodel[live].
+
+    Attributes:
+        run_folder: folder of a trained run.
+        recording: folder of the recording that it was trained on; found by itself where it is beside the run, or
+            in `recordings/`.
+        device: "auto" takes CUDA where there is one, else the CPU.
+        open_browser: open the page in a browser.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path | None, tyro.conf.Positional] = None
+    config: Annotated[ServeConfig, tyro.conf.arg(name="")] = field(default_factory=ServeConfig)
+    device: str = "auto"
+    open_browser: bool = False
+
+    def run(self) -> list[Path]:
+        check_installed()
+        with open_trained(self.run_folder, self.recording, choose_compute(self.device)) as trained:
+            server = LiveServer(self.config, trained=trained)
+            console = Console(highlight=False)
+            console.print(f"Steer the dream at [bold]{server.url}[/] (Ctrl-C ends it)", soft_wrap=True)
+            if self.open_browser:
+                webbrowser.open(server.url)
+            server.run()
+        return []
+
+
+@dataclass(frozen=True)
 class Command:
     """Make videos and pictures to look at."""
 
     what: Annotated[
-        Annotated[Data, tyro.conf.subcommand("data")] | Annotated[Rollout, tyro.conf.subcommand("rollout")],
+        Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[Rollout, tyro.conf.subcommand("rollout")]
+        | Annotated[Live, tyro.conf.subcommand("live")],
         tyro.conf.arg(name=""),
     ]
 
