@@ -93,8 +93,9 @@ class Session:
 
     def _run(self) -> None:
         try:
-            self._open()
+            self._stage = Stage(self._trained.recording.provenance)
             try:
+                self._open()
                 self._live()
             finally:
                 self._stage.close()
@@ -105,7 +106,6 @@ class Session:
 
     def _open(self) -> None:
         trained = self._trained
-        self._stage = Stage(trained.recording.provenance)
         self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.visible))
         self._dream = Dream(model=trained.model, compute=trained.compute, visible=trained.visible)
         surveyed = trained.held_out[evenly(len(trained.held_out), SURVEYED)]
@@ -118,6 +118,7 @@ class Session:
         self._action = self._neutral
         self._wanderer = make_policy("smooth-noise", self._stage.world)
         self._wandering, self._paused = False, False
+        self._ready = True  # waits for someone to act
         self._goal: Goal | None = None
         self._pursuit: Pursuit | None = None
         self._rate = 0.0
@@ -161,7 +162,7 @@ class Session:
                 self._told = self._watching
                 self._publish_frame()
             now = time.perf_counter()
-            if self._watching == 0 or (self._paused and self._pursuit is None):
+            if self._watching == 0 or ((self._paused or self._ready) and self._pursuit is None):
                 self._rate = 0.0
                 due = now + 0.05  # nothing moves; look for commands again then
             elif now >= due:
@@ -194,12 +195,14 @@ class Session:
         if len(command.action) != len(self._neutral):
             raise WorldModelError(f"{len(command.action)} actions were sent; expected {len(self._neutral)}.")
         self._action = np.clip(np.array(command.action), -1, 1)
+        if self._pursuit is None and not np.allclose(self._action, self._neutral, atol=0.01):
+            self._ready = False
         self._driver = viewer
         self._wandering = False
 
     @_carry_out.register
     def _(self, command: commands.Pause, viewer: int) -> None:
-        self._paused = command.paused
+        self._paused, self._ready = command.paused, False
         self._publish_frame()
 
     @_carry_out.register
@@ -216,6 +219,8 @@ class Session:
     @_carry_out.register
     def _(self, command: commands.Wander, viewer: int) -> None:
         self._wandering = command.on
+        if command.on:
+            self._paused, self._ready = False, False
         self._driver = None
         self._wanderer.reset(self._rng, 0)
 
@@ -257,7 +262,7 @@ class Session:
         if self._goal is None:
             raise WorldModelError("There is no goal yet: choose a recorded frame or draw one.")
         self._look()
-        self._wandering, self._paused = False, False
+        self._wandering, self._paused, self._ready = False, False, False
         self._pursuit = Pursuit(
             self._settings,
             goal=self._goal,
@@ -300,7 +305,7 @@ class Session:
         self._stage.restore(recorded, frame)
         steps = self._trained.recording.provenance.steps_per_frame
         first = max(0, frame + 1 - self._trained.visible)
-        blocks = recorded.actions[first * steps : frame * steps].reshape(frame - first, steps, -1)
+        blocks = recorded.actions[first * steps : frame * steps].reshape(frame - first, steps, len(self._low))
         self._start_seeing([self._encode(image) for image in recorded.frames[first:frame]], list(blocks))
         self._publish_frame()
 
@@ -309,6 +314,7 @@ class Session:
         visible = self._trained.visible
         self._frame = self._stage.frame()
         self._seen = deque([*latents, self._encode(self._frame)], maxlen=visible)
+        self._ready = True
         device = self._trained.compute.device
         self._blocks = deque((torch.from_numpy(block).to(device) for block in blocks), maxlen=max(visible - 1, 0))
         self._look()
@@ -363,7 +369,7 @@ class Session:
         if self._pursuit is not None and pursuit.phase == "done":
             self._publish("outcome", message("outcome", frames=pursuit.done, **self._standing()))
             self._end_pursuit()
-            self._paused = True
+            self._ready = True
         self._publish_frame()
 
     def _advance(self, block: NDArray[np.float32]) -> None:
@@ -372,8 +378,10 @@ class Session:
         if ended:
             self._end_pursuit()
             self._publish("note", message("note", text="The world ended the episode; a new one has begun."))
+            wandering = self._wandering
             self._stage.reset(self._rng)
             self._start_seeing([], [])
+            self._ready = not wandering
             return
         self._frame = self._stage.frame()
         done = torch.from_numpy(block).to(self._trained.compute.device)
@@ -422,6 +430,11 @@ class Session:
         at_goal = None if distance is None or not isinstance(world, Task) else distance <= world.tolerance
         return {"to_goal": round(self._apart(self._goal.latent), 4), "distance": distance, "at_goal": at_goal}
 
+    def _doing(self) -> str:
+        if self._pursuit is not None:
+            return self._pursuit.phase
+        return "ready" if self._ready else "wandering" if self._wandering else "steering"
+
     def _publish_frame(self) -> None:
         dreamt = picture_latents(self._trained.model, self._dream.latent, self._trained.compute)
         self._publish(
@@ -436,7 +449,7 @@ class Session:
                 at=self._flat(self._seen[-1]),
                 dreamt=self._flat(self._dream.latent),
                 action=rounded(self._action, 3),
-                doing=self._pursuit.phase if self._pursuit else "wandering" if self._wandering else "steering",
+                doing=self._doing(),
                 paused=self._paused,
                 rate=round(self._rate, 1),
                 watching=self._told,

@@ -11,7 +11,7 @@ const REASONS = {
   4429: "Too many people are watching already.",
 };
 const FINAL = new Set([4400, 4401, 4410, 4429]);
-const TRAIL = 40; // frames
+const TRAIL = 15; // frames
 
 let socket = null, wait = 500, world = null, frame = null, apart = [], chosen = null, drawing = 0, shown = null;
 const map = { cloud: [], trail: [], at: null, dreamt: null, goal: null, paths: [], elites: [], course: [] };
@@ -96,15 +96,16 @@ const handlers = {
     map.at = message.at;
     map.dreamt = message.dreamt;
     const busy = ["searching", "showing", "acting", "done"].includes(message.doing);
-    if (message.doing !== "steering" || message.paused) steering.follow(message.action);
-    if (message.action.some((value, index) => Math.abs(value - world.neutral[index]) > 0.05)) find("hint").hidden = true;
+    if (message.doing !== "steering") steering.follow(message.action);
+    if (busy || (message.doing === "steering" && message.since > 10)) find("hint").hidden = true;
     press("pause", message.paused);
     press("wander", message.doing === "wandering");
     find("plan").disabled = busy || map.goal === null;
     find("stop").disabled = !busy;
     for (const id of ["step", "wander", "look"]) find(id).disabled = busy;
     const people = message.watching === 1 ? "1 watching" : `${message.watching} watching`;
-    status(message.paused && !busy ? `Paused · ${people}` : `${message.rate.toFixed(0)} dream frames/s · ${people}`);
+    const still = message.paused && !busy ? "Paused" : { ready: "Ready", searching: "Planning", showing: "Planning" }[message.doing];
+    status(still ? `${still} · ${people}` : `${message.rate.toFixed(0)} dream frames/s · ${people}`);
     const distance = message.distance === null ? "" : `${length(message.distance)} away; within ${length(world.tolerance)} counts. `;
     find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} of the way between unrelated frames`;
     redraw();

@@ -38,9 +38,8 @@ export function drawApart(canvas, values, motion, parted, seconds) {
   pen.strokeStyle = colour("quiet");
   line(pen, [[left, y(motion)], [width - right, y(motion)]]);
   pen.setLineDash([]);
-  pen.textAlign = "left";
   pen.textBaseline = "bottom";
-  pen.fillText("one frame’s motion", left + 4, y(motion) - 2);
+  pen.fillText("one frame’s motion", width - right, y(motion) - 2);
   if (parted !== null) {
     pen.strokeStyle = colour("dream");
     line(pen, [[x(parted), top], [x(parted), height - bottom]]);
@@ -62,9 +61,7 @@ export function drawApart(canvas, values, motion, parted, seconds) {
 export function drawMap(canvas, { cloud, trail, at, dreamt, goal, paths, elites, course }) {
   const { pen, width, height } = prepare(canvas);
   if (!cloud.length) return;
-  const all = [...cloud, at, dreamt, ...(goal ? [goal] : [])].filter(Boolean);
-  const [left, right] = [Math.min(...all.map((p) => p[0])), Math.max(...all.map((p) => p[0]))];
-  const [low, high] = [Math.min(...all.map((p) => p[1])), Math.max(...all.map((p) => p[1]))];
+  const { left, right, low, high } = bounds(cloud, [at, dreamt, goal].filter(Boolean));
   const scale = Math.min((width - 24) / (right - left || 1), (height - 24) / (high - low || 1));
   const place = ([x, y]) => [width / 2 + (x - (left + right) / 2) * scale, height / 2 - (y - (low + high) / 2) * scale];
   pen.fillStyle = colour("cloud");
@@ -108,6 +105,20 @@ export function drawMap(canvas, { cloud, trail, at, dreamt, goal, paths, elites,
     pen.fillStyle = colour("real");
     dot(pen, place(at), 6);
   }
+}
+
+// Where the bulk of the cloud lies, a few far frames left out, and all of what must be seen.
+function bounds(cloud, musts) {
+  const edge = (axis, share) => {
+    const sorted = cloud.map((point) => point[axis]).sort((a, b) => a - b);
+    return sorted[Math.round(share * (sorted.length - 1))];
+  };
+  return {
+    left: Math.min(edge(0, 0.02), ...musts.map((p) => p[0])),
+    right: Math.max(edge(0, 0.98), ...musts.map((p) => p[0])),
+    low: Math.min(edge(1, 0.02), ...musts.map((p) => p[1])),
+    high: Math.max(edge(1, 0.98), ...musts.map((p) => p[1])),
+  };
 }
 
 export function drawDifference(canvas, one, other) {

@@ -98,10 +98,8 @@ export function makeSteering(send, find) {
   });
   function label() {
     const [across, up] = [names[2 * pair] ?? "", names[2 * pair + 1] ?? ""];
-    pad.querySelector(".left").textContent = across && "←";
-    pad.querySelector(".right").textContent = across && `${across.slice(0, 10)} →`;
-    pad.querySelector(".up").textContent = up && `↑ ${up.slice(0, 14)}`;
-    pad.querySelector(".down").textContent = up && "↓";
+    pad.querySelectorAll(".up, .down").forEach((arrow) => (arrow.hidden = !up));
+    find("axes").textContent = [across && `← → ${across}`, up && `↑ ↓ ${up}`].filter(Boolean).join(", ");
   }
 
   return {
