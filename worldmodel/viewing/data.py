@@ -44,6 +44,22 @@ def view_recording(recording: Recording, out: Path) -> list[Path]:
     return [picture, video, traces, coverage]
 
 
+def recording_facts(recording: Recording) -> list[tuple[str, str]]:
+    """Return what a recording holds and where it comes from, as names and values, in short."""
+    p, manifest = recording.provenance, recording.manifest
+    size = sum((recording.folder / entry.file).stat().st_size for entry in manifest.shards)
+    steps = int(recording.action_start[-1])
+    return [
+        ("environment", p.env),
+        ("episodes", f"{recording.episodes:,}"),
+        ("frames", f"{recording.frames:,} of {p.height} x {p.width} pixels"),
+        ("robot time", f"{steps * p.control_seconds / 3600:.2f} h"),
+        ("on disk", f"{size / 1e6:,.1f} MB, {size / recording.frames:,.0f} bytes per frame"),
+        ("policy, seed", f"{p.policy or 'not known'}, {p.seed}"),
+        ("versions", f"worldmodel {p.software.worldmodel}, mujoco {p.software.mujoco}"),
+    ]
+
+
 def film_grid(films: list[tuple[str, NDArray[np.uint8]]], *, columns: int) -> NDArray[np.uint8]:
     """Put titled films `[T, H, W, 3]`, in rows of `columns`; all last as long as the longest."""
     length = max(len(frames) for _, frames in films)

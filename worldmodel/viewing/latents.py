@@ -13,6 +13,7 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
+from worldmodel.viewing.angles import turning_positions, wrap
 
 BATCH = 256  # frames encoded at once
 
@@ -24,7 +25,7 @@ class EncodedEpisode:
     Attributes:
         index: number of the episode.
         latents: `[T, D]` float32; frames that follow one another by `steps_per_frame` control steps.
-        qpos: `[T, nq]` float64, the physical state that the model is never told.
+        qpos: `[T, nq]` float64, the physical state that the model is never told; angles in [-pi, pi).
     """
 
     index: int
@@ -59,12 +60,12 @@ def encode_episodes(
     model: WorldModel, recording: Recording, episodes: NDArray[np.int64], compute: Compute
 ) -> list[EncodedEpisode]:
     """Encode whole episodes."""
-    encoded = []
+    encoded, turning = [], turning_positions(recording.provenance)
     for index in episodes.tolist():
         episode = recording.episode(index)
         whole = int(recording.whole_frames[index])
         latents = encode_frames(model, episode.frames[:whole], compute).cpu().numpy()
-        encoded.append(EncodedEpisode(index, latents, episode.qpos[:whole]))
+        encoded.append(EncodedEpisode(index, latents, wrap(episode.qpos[:whole], turning)))
     return encoded
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
+from worldmodel.viewing.angles import turning_positions, wrap
 from worldmodel.viewing.plots import INK, TITLE, new_figure, tidy, write_figure
 
 EPISODES, CURVES = 4, 6  # that are drawn; of more numbers, those that move most
@@ -49,9 +50,10 @@ def write_coverage(path: Path, recording: Recording, episodes: NDArray[np.int64]
     """
     chosen = episodes[np.unique(np.linspace(0, len(episodes) - 1, min(SURVEYED, len(episodes))).round().astype(int))]
     states = [recording.episode(index) for index in chosen.tolist()]
+    turning = turning_positions(recording.provenance)
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
-    _draw_coverage(left, "Where the states have been", "qpos", [episode.qpos for episode in states])
+    _draw_coverage(left, "Where the states have been", "qpos", [wrap(episode.qpos, turning) for episode in states])
     _draw_coverage(right, "How fast they were", "qvel", [episode.qvel for episode in states])
     write_figure(path, figure)
 

@@ -18,10 +18,10 @@ from worldmodel.datasets.states import state_at
 from worldmodel.envs.task import Task
 from worldmodel.errors import WorldModelError
 from worldmodel.viewing.data import evenly
+from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
 from worldmodel.viewing.live import commands
-from worldmodel.viewing.live.dream import Dream
 from worldmodel.viewing.live.messages import Publish, message, png, pngs, rounded
 from worldmodel.viewing.live.pursuit import Goal, Pursuit, planning_config
 from worldmodel.viewing.live.stage import Stage
