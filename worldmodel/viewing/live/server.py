@@ -56,6 +56,7 @@ class Live:
         """Return the ASGI application."""
         files = [Route(f"/{path}", _File(*file)) for path, file in PAGE.items()]
         starlette = Starlette(routes=[*files, WebSocketRoute("/live", self._talk)], lifespan=self._lifespan)
+        starlette.router.redirect_slashes = False
         return _OnlyLocal(starlette) if self._local else starlette
 
     @asynccontextmanager

@@ -35,6 +35,12 @@ function connect() {
     wait = Math.min(2 * wait, 5000);
   };
 }
+// A page that the browser keeps in the background, to go back to, does not watch.
+addEventListener("pagehide", () => {
+  socket.onclose = null;
+  socket.close();
+});
+addEventListener("pageshow", (event) => event.persisted && connect());
 function send(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
@@ -250,6 +256,10 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   if (!find(id).disabled) find(id).click();
 });
+
+// What the mouse has used does not keep the keyboard: space pauses and arrows steer, whatever was clicked last.
+addEventListener("click", (event) => event.detail && event.target.closest?.("button")?.blur());
+addEventListener("pointerup", (event) => event.target.matches?.("input[type=range]") && event.target.blur());
 
 const FACTORS = ["light", "hue", "friction"];
 const NUMBERS = ["frames_per_second", "look_every", "horizon", "samples"];
