@@ -8,15 +8,22 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.envs.registry import make_world
+from worldmodel.errors import WorldModelError
 
 TURN = 2 * np.pi
 
 
 def turning_positions(provenance: Provenance) -> NDArray[np.bool_]:
-    """Return which numbers of `qpos [nq]` are angles of joints without limits; none where nothing was simulated."""
+    """Return which numbers of `qpos [nq]` are angles of joints without limits.
+
+    None, `[0]`, where nothing was simulated or the world cannot be made here: then no angle is wrapped.
+    """
     if provenance.simulation is None:
         return np.zeros(0, bool)
-    world = make_world(provenance.env, provenance.env_arguments)
+    try:
+        world = make_world(provenance.env, provenance.env_arguments)
+    except WorldModelError:
+        return np.zeros(0, bool)
     model = world.model
     turning = np.zeros(model.nq, bool)
     hinges = (model.jnt_type == mujoco.mjtJoint.mjJNT_HINGE.value) & ~model.jnt_limited.astype(bool)

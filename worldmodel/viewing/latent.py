@@ -68,7 +68,9 @@ def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, turning: NDAr
         (middle, "t-SNE", embed(latents[points])),
     ):
         for axes, column in zip(part.subplots(1, max(1, len(columns)), squeeze=False)[0], columns, strict=False):
-            _draw_points(axes, name, places, states[points, column], f"qpos {column}", turning[column])
+            _draw_points(
+                axes, name, places, states[points, column], f"qpos {column}", column in np.flatnonzero(turning)
+            )
     spectrum, falling, faithful = below.subplots(1, 3)
     _draw_spectrum(spectrum, survey.variance, effective_rank_of(latents))
     _draw_falling(falling, encoded[:CURVES], survey)

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 client = pytest.importorskip("websockets.sync.client")
 
-from worldmodel.training.device import Compute  # noqa: E402
-from worldmodel.viewing.find import Trained, open_trained  # noqa: E402
+from worldmodel.viewing.find import Trained  # noqa: E402
 from worldmodel.viewing.live.serve import LiveServer, ServeConfig  # noqa: E402
 
 PATIENCE = 20.0  # s
@@ -37,13 +35,6 @@ class Client:
             message: dict[str, Any] = json.loads(self.socket.recv(PATIENCE))
             if message["type"] == kind and holds(message):
                 return message
-
-
-@pytest.fixture(scope="session")
-def opened(trained: Path, reacher: Path, cpu: Compute) -> Iterator[Trained]:
-    """The tiny run with its recording."""
-    with open_trained(trained, reacher, cpu) as opened:
-        yield opened
 
 
 @contextmanager
