@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worldmodel.cli.plan import plan_with_bar, print_report
+from worldmodel.cli.progress import bar
 from worldmodel.cli.record import record_with_bar
 from worldmodel.cli.train import train_with_bars
 from worldmodel.config import from_json, to_json
@@ -21,8 +22,10 @@ from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.trainer import CONFIG, TrainConfig
 from worldmodel.viewing.demo import write_demo_pictures
+from worldmodel.viewing.find import open_trained
+from worldmodel.viewing.report import SECTIONS, view_report
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,13 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
         seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
         _write_report(out / REPORT, evaluation, seconds)
         pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
+    with open_trained(run, recording_folder, compute) as trained, bar("Drawing", len(SECTIONS)) as shown:
+        page = view_report(trained, out / PAGE, shown.update)
     print_report(evaluation.report)
     _print_paths(console, out, seconds, pictures)
+    console.print(f"[bold]Report of the run[/], for any browser: {page}", soft_wrap=True)
+    live = f"worldmodel view live {run} {recording_folder}"
+    console.print(f"[bold]Steer its dream[/]: pip install 'worldmodel\\[live]', then {live}", soft_wrap=True)
 
 
 def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
