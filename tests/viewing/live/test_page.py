@@ -106,8 +106,9 @@ def test_arrow_keys_drive_both(page: Page, server: LiveServer) -> None:
     page.until(lambda: page.ask("document.getElementById('knob').style.transform").startswith("translate(0px"))
 
 
-def test_dragging_drives_too(page: Page) -> None:
-    pad = page.driver.find_element("css selector", "#pad")
+@pytest.mark.parametrize("surface", ["pad", "dream"])
+def test_dragging_drives_too(surface: str, page: Page) -> None:
+    pad = page.driver.find_element("css selector", f"#{surface}")
     actions = webdriver.ActionChains(page.driver)
     actions.click_and_hold(pad).move_by_offset(40, -20).perform()
     page.until(lambda: "dream frames/s" in page.text("#status"))
@@ -172,12 +173,11 @@ def test_nothing_sticks_out_on_a_phone(page: Page, width: int) -> None:
 
 def test_a_token_is_asked_for_beyond_this_machine(browser: Any, serve: Serve) -> None:
     with serve(ServeConfig(host="0.0.0.0", port=0)) as server:
-        _enter(Page(browser), server.url.replace("0.0.0.0", "127.0.0.1"))
+        _enter(Page(browser), f"http://127.0.0.1:{urlsplit(server.url).port}/", server.token)
 
 
-def _enter(page: Page, url: str) -> None:
+def _enter(page: Page, address: str, token: str) -> None:
     browser = page.driver
-    address, token = url.split("#token=")
     browser.get("about:blank")
     browser.get(f"{address}#token=wrong")
     page.until(lambda: page.ask("document.getElementById('door').open"))

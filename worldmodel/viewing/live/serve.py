@@ -71,7 +71,9 @@ class LiveServer:
         self.session = Session(trained, publish=self.hub.publish, seed=config.seed)
         self._socket = _listen(config)
         address = self._socket.getsockname()
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        # An address that means all of this machine's is none that a browser could be sent to.
+        host = socket.gethostname() if address[0] in ("0.0.0.0", "::") else address[0]
+        host = f"[{host}]" if ":" in host else host
         self.url = f"http://{host}:{address[1]}/" + (f"#token={self.token}" if self.token else "")
         interface = trained.model.interface
         options = uvicorn.Config(
@@ -93,6 +95,8 @@ class LiveServer:
         watchdog.start()
         try:
             self._server.run([self._socket])
+        except KeyboardInterrupt:  # how a session is ended; nothing is lost by it
+            pass
         finally:
             self._socket.close()
         if self.session.failure is not None:

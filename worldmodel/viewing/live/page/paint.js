@@ -24,7 +24,7 @@ export function makePainter(find, use) {
     const chosen = [];
     for (const { rgb } of [...counts.values()].sort((a, b) => b.count - a.count)) {
       if (chosen.every((other) => Math.hypot(...rgb.map((value, c) => value - other[c])) > 50)) chosen.push(rgb);
-      if (chosen.length === 7) break;
+      if (chosen.length === 6) break;
     }
     return chosen.map((rgb) => `#${rgb.map((value) => value.toString(16).padStart(2, "0")).join("")}`);
   }

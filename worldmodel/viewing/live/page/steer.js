@@ -2,6 +2,7 @@
 
 const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowDown: [1, -1], ArrowUp: [1, 1] };
 const DEAD = 0.15; // of a stick around its middle
+const REACH = 62; // how far to drag for the whole action, CSS pixels
 const INTERVAL = 33; // between two messages, ms
 
 export function makeSteering(send, find) {
@@ -66,16 +67,26 @@ export function makeSteering(send, find) {
     set([[2 * pair, rest(0)], [2 * pair + 1, rest(1)]]);
   }
 
-  pad.addEventListener("pointerdown", (event) => {
-    pad.setPointerCapture(event.pointerId);
-    drag(event);
+  // On the pad a drag counts from its middle, on the pictures from where it began.
+  dragOn(pad, () => {
+    const box = pad.getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2];
   });
-  pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && drag(event));
-  for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, release);
-  function drag(event) {
-    const box = pad.getBoundingClientRect(), reach = 0.5 * box.width - 22;
-    const at = [(event.clientX - box.left - box.width / 2) / reach, -(event.clientY - box.top - box.height / 2) / reach];
-    set(at.map((value, axis) => [2 * pair + axis, Math.max(-1, Math.min(1, value))]));
+  for (const id of ["real", "dream"]) dragOn(find(id), (event) => [event.clientX, event.clientY]);
+  function dragOn(surface, origin) {
+    let from = null;
+    surface.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      surface.setPointerCapture(event.pointerId);
+      from = origin(event);
+      drag(event);
+    });
+    surface.addEventListener("pointermove", (event) => surface.hasPointerCapture(event.pointerId) && drag(event));
+    for (const end of ["pointerup", "pointercancel"]) surface.addEventListener(end, release);
+    function drag(event) {
+      const at = [(event.clientX - from[0]) / REACH, -(event.clientY - from[1]) / REACH];
+      set(at.map((value, axis) => [2 * pair + axis, Math.max(-1, Math.min(1, value))]));
+    }
   }
 
   function pollGamepad() {
