@@ -1,4 +1,4 @@
-"""How many frames a second a live session dreams, with the simulator running beside: python scripts/bench_live.py RUN"""
+"""How many frames a second a live session dreams while it simulates: python scripts/bench_live.py RUN [RECORDING]"""
 
 from __future__ import annotations
 

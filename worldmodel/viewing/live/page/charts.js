@@ -114,10 +114,10 @@ function bounds(cloud, musts) {
     return sorted[Math.round(share * (sorted.length - 1))];
   };
   return {
-    left: Math.min(edge(0, 0.02), ...musts.map((p) => p[0])),
-    right: Math.max(edge(0, 0.98), ...musts.map((p) => p[0])),
-    low: Math.min(edge(1, 0.02), ...musts.map((p) => p[1])),
-    high: Math.max(edge(1, 0.98), ...musts.map((p) => p[1])),
+    left: Math.min(edge(0, 0.05), ...musts.map((p) => p[0])),
+    right: Math.max(edge(0, 0.95), ...musts.map((p) => p[0])),
+    low: Math.min(edge(1, 0.05), ...musts.map((p) => p[1])),
+    high: Math.max(edge(1, 0.95), ...musts.map((p) => p[1])),
   };
 }
 
