@@ -37,8 +37,13 @@ def tiny_demo() -> DemoConfig:
     )
 
 
+def no_pictures(trained: object, path: Path, progress: object) -> Path:
+    """Stand in for `view_report`, which takes seconds, where its page is not looked at."""
+    return path
+
+
 def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
-    tiny_demo: DemoConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_demo: DemoConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "demo"
     run_demo(tiny_demo, out, "cpu")
@@ -55,6 +60,7 @@ def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
     assert f"{out / 'report.html'}" in said
     assert f"worldmodel view live {out / 'model'} {out / 'recording'}" in said
 
+    monkeypatch.setattr(demo, "view_report", no_pictures)
     run_demo(tiny_demo, out, "cpu")
     earlier = next(path for path in tmp_path.iterdir() if path != out)
     assert json.loads((earlier / "report.json").read_text()) == report
@@ -68,6 +74,7 @@ def test_an_interrupted_demo_goes_on_where_it_stopped(
     tiny_demo: DemoConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "demo"
+    monkeypatch.setattr(demo, "view_report", no_pictures)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -30,7 +30,7 @@ class Data:
     """Show recordings: a sheet of frames, a video of some episodes, traces, where the states have been, a table.
 
     Attributes:
-        recordings: their folders.
+        recordings: their folders, or a file in each.
         out: folder for the pictures; `view` inside each recording when left out. Of several recordings, each gets a
             folder of its own name in it.
     """
@@ -40,7 +40,8 @@ class Data:
 
     def run(self) -> list[Path]:
         paths = []
-        for folder in self.recordings:
+        for path in self.recordings:
+            folder = path.parent if path.is_file() else path
             with Recording.open(folder) as recording:
                 describe(recording)
                 inside = self.out / folder.resolve().name if self.out and len(self.recordings) > 1 else self.out

@@ -6,7 +6,6 @@ import importlib.util
 import secrets
 import socket
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,12 +105,12 @@ class LiveServer:
         """End `run`, from any thread."""
         self._server.should_exit = True
 
-    def wait_until_started(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> bool:
+    def wait_until_started(self, seconds: float) -> bool:
         """Wait until pages are served; return False when that takes longer."""
         pause = threading.Event()
         for _ in range(int(seconds / 0.05)):
-            if self._server.started or is_over():
-                return bool(self._server.started)
+            if self._server.started:
+                return True
             pause.wait(0.05)
         return False
 

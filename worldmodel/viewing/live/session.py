@@ -5,34 +5,33 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from dataclasses import asdict
 from functools import singledispatchmethod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.policies import make_policy
 from worldmodel.datasets.states import state_at
 from worldmodel.envs.task import Task
+from worldmodel.envs.world import State
 from worldmodel.errors import WorldModelError
 from worldmodel.viewing.data import evenly
-from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
-from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
+from worldmodel.viewing.latents import chart, encode_episodes, picture_latents
 from worldmodel.viewing.live import commands
+from worldmodel.viewing.live.describe import describe_world
+from worldmodel.viewing.live.duet import Duet
 from worldmodel.viewing.live.messages import Publish, message, png, pngs, rounded
 from worldmodel.viewing.live.pursuit import Goal, Pursuit, planning_config
 from worldmodel.viewing.live.stage import Stage
 
 SURVEYED = 24  # episodes that the map of latents is drawn from
-MAP_POINTS = 600
 SHOWN_FRAMES = 60  # of a recorded episode
 ROUND_SECONDS, SHOW_SECONDS = 0.3, 1.5  # for which a round of the search, and the chosen plan, are shown
 WAITING = 256  # commands that may wait; more are dropped
 OBEY_SECONDS = 0.02  # longest time spent on commands between two frames
-FACTOR_NAMES = ("light", "hue", "friction")
 
 
 class Session:
@@ -42,6 +41,10 @@ class Session:
         trained: the run.
         publish: takes what viewers are told; called in the session's thread.
         seed: of new episodes and of wandering.
+
+    Attributes:
+        frames: dreamt since the start.
+        failure: what ended the session, if it was an error.
     """
 
     def __init__(self, trained: Trained, *, publish: Publish, seed: int = 0) -> None:
@@ -50,11 +53,10 @@ class Session:
         self._waiting: queue.Queue[tuple[int, commands.Command | None]] = queue.Queue(WAITING)
         self._watching = self._told = 0
         self._driver: int | None = None
-        self._parted: int | None = None
         self._stop = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live session", daemon=True)
-        self.frames = 0  # dreamt since the start
+        self.frames = 0
         self.failure: BaseException | None = None
 
     def start(self) -> None:
@@ -93,66 +95,41 @@ class Session:
 
     def _run(self) -> None:
         try:
-            self._stage = Stage(self._trained.recording.provenance)
+            stage = Stage(self._trained.recording.provenance)
             try:
-                self._open()
+                self._open(stage)
                 self._live()
             finally:
-                self._stage.close()
+                stage.close()
         except BaseException as error:
             self.failure = error
         finally:
             self._over.set()
 
-    def _open(self) -> None:
+    def _open(self, stage: Stage) -> None:
         trained = self._trained
         self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.visible))
-        self._dream = Dream(model=trained.model, compute=trained.compute, visible=trained.visible)
         surveyed = trained.held_out[evenly(len(trained.held_out), SURVEYED)]
         encoded = encode_episodes(trained.model, trained.recording, surveyed, trained.compute)
         self._chart = chart(encoded)
-        self._cloud = self._chart.project(np.concatenate([episode.latents for episode in encoded]))
-        low, high = self._stage.world.low, self._stage.world.high
+        self._duet = Duet(trained, stage=stage, survey=self._chart)
+        self._world = stage.world
+        cloud = self._chart.project(np.concatenate([episode.latents for episode in encoded]))
+        low, high = self._world.low, self._world.high
         self._low, self._half = low, (high - low) / 2
         self._neutral = (np.clip(np.zeros_like(low), low, high) - low) / self._half - 1
         self._action = self._neutral
-        self._wanderer = make_policy("smooth-noise", self._stage.world)
+        self._wanderer = make_policy("smooth-noise", self._world)
         self._wandering, self._paused = False, False
         self._ready = True  # waits for someone to act
         self._goal: Goal | None = None
         self._pursuit: Pursuit | None = None
         self._rate = 0.0
-        self._first_episode = int(trained.held_out[0])
-        self._publish("world", self._world())
-        self._publish_settings()
-        self._begin_at(self._first_episode, 0)
-
-    def _world(self) -> str:
-        """Describe what does not change."""
-        trained, recording = self._trained, self._trained.recording
-        p, world = recording.provenance, self._stage.world
-        names = [world.model.actuator(i).name or f"actuator {i + 1}" for i in range(world.model.nu)]
-        if len(names) != len(world.low):  # an action is not always one number for each actuator
-            names = [f"action {i + 1}" for i in range(len(world.low))]
-        cloud = self._cloud[evenly(len(self._cloud), MAP_POINTS)]
-        return message(
-            "world",
-            env=p.env,
-            run=trained.folder.name,
-            height=p.height,
-            width=p.width,
-            actuators=names,
-            neutral=rounded(self._neutral),
-            seconds_per_frame=p.control_seconds * p.steps_per_frame,
-            whole_frames=recording.whole_frames.tolist(),
-            held_out=trained.held_out.tolist(),
-            longest_horizon=trained.model.longest_clip - trained.visible,
-            visible=trained.visible,
-            cloud=rounded(cloud, 3),
-            motion=rounded(self._chart.motion / self._chart.unrelated),
-            unit=world.unit if isinstance(world, Task) else "",
-            tolerance=world.tolerance if isinstance(world, Task) else 0,
+        self._publish(
+            "world", describe_world(trained, stage.world, survey=self._chart, cloud=cloud, neutral=self._neutral)
         )
+        self._publish_settings()
+        self._begin_at(int(trained.held_out[0]), 0)
 
     def _live(self) -> None:
         due = time.perf_counter()
@@ -213,7 +190,7 @@ class Session:
 
     @_carry_out.register
     def _(self, command: commands.Look, viewer: int) -> None:
-        self._look()
+        self._duet.look()
         self._publish_frame()
 
     @_carry_out.register
@@ -227,8 +204,8 @@ class Session:
     @_carry_out.register
     def _(self, command: commands.Begin, viewer: int) -> None:
         self._end_pursuit()
-        self._stage.reset(self._rng)
-        self._start_seeing([], [])
+        self._duet.begin(self._rng)
+        self._ready = True
         self._publish_frame()
 
     @_carry_out.register
@@ -244,10 +221,9 @@ class Session:
 
     @_carry_out.register
     def _(self, command: commands.RecordedGoal, viewer: int) -> None:
-        self._check_frame(command.episode, command.frame)
-        episode = self._trained.recording.episode(command.episode)
+        episode = self._duet.recorded(command.episode, command.frame)
         name = f"episode {command.episode}, frame {command.frame}"
-        self._set_goal(episode.frames[command.frame], name, command)
+        self._set_goal(episode.frames[command.frame], name, state_at(episode, command.frame))
 
     @_carry_out.register
     def _(self, command: commands.DrawnGoal, viewer: int) -> None:
@@ -261,15 +237,15 @@ class Session:
     def _(self, command: commands.PlanAndAct, viewer: int) -> None:
         if self._goal is None:
             raise WorldModelError("There is no goal yet: choose a recorded frame or draw one.")
-        self._look()
+        self._duet.look()
         self._wandering, self._paused, self._ready = False, False, False
         self._pursuit = Pursuit(
             self._settings,
             goal=self._goal,
             trained=self._trained,
             chart=self._chart,
-            seen=torch.stack(list(self._seen)),
-            blocks=self._past_blocks(),
+            seen=self._duet.seen,
+            blocks=self._duet.blocks,
         )
 
     @_carry_out.register
@@ -282,54 +258,18 @@ class Session:
     def _(self, command: commands.Settings, viewer: int) -> None:
         planning_config(self._trained, command)
         if command.factors != self._settings.factors:
-            self._stage.vary(command.factors)
+            self._duet.stage.vary(command.factors)
         self._settings = command
         self._publish_settings()
 
     def _publish_settings(self) -> None:
-        s = self._settings
-        factors = {name: getattr(s.factors, name) for name in FACTOR_NAMES}
-        plain = {name: getattr(s, name) for name in ("frames_per_second", "look_every", "horizon", "samples", "replan")}
-        self._publish("settings", message("settings", **plain, factors=factors))
-
-    def _check_frame(self, episode: int, frame: int) -> None:
-        recording = self._trained.recording
-        if not 0 <= episode < recording.episodes or not 0 <= frame < recording.whole_frames[episode]:
-            raise WorldModelError(f"Frame {frame} of episode {episode} was not recorded.")
+        self._publish("settings", message("settings", **asdict(self._settings)))
 
     def _begin_at(self, episode: int, frame: int) -> None:
-        """Begin at a recorded frame, with those before it in mind."""
-        self._check_frame(episode, frame)
+        self._duet.begin_at(episode, frame)
         self._end_pursuit()
-        recorded = self._trained.recording.episode(episode)
-        self._stage.restore(recorded, frame)
-        steps = self._trained.recording.provenance.steps_per_frame
-        first = max(0, frame + 1 - self._trained.visible)
-        blocks = recorded.actions[first * steps : frame * steps].reshape(frame - first, steps, len(self._low))
-        self._start_seeing([self._encode(image) for image in recorded.frames[first:frame]], list(blocks))
-        self._publish_frame()
-
-    def _start_seeing(self, latents: list[Tensor], blocks: list[NDArray[np.float32]]) -> None:
-        """Forget all but these latents and blocks; see the present; dream from there."""
-        visible = self._trained.visible
-        self._frame = self._stage.frame()
-        self._seen = deque([*latents, self._encode(self._frame)], maxlen=visible)
         self._ready = True
-        device = self._trained.compute.device
-        self._blocks = deque((torch.from_numpy(block).to(device) for block in blocks), maxlen=max(visible - 1, 0))
-        self._look()
-
-    def _look(self) -> None:
-        """Let the dream begin anew from what was seen."""
-        self._dream.look(list(self._seen), list(self._blocks))
-        self._since, self._parted = 0, None
-
-    def _past_blocks(self) -> Tensor:
-        """Return the blocks between the frames in mind, `[C - 1, K, A]`."""
-        steps, size = self._trained.recording.provenance.steps_per_frame, len(self._low)
-        count = len(self._seen) - 1
-        device = self._trained.compute.device
-        return torch.stack(list(self._blocks)[-count:]) if count else torch.zeros(0, steps, size, device=device)
+        self._publish_frame()
 
     def _tick(self) -> float:
         """Do what comes next; return for how long it is to be seen, s."""
@@ -351,7 +291,7 @@ class Session:
     def _steer(self) -> None:
         steps = self._trained.recording.provenance.steps_per_frame
         if self._wandering:
-            block = np.stack([self._wanderer(self._stage.world) for _ in range(steps)])
+            block = np.stack([self._wanderer(self._world) for _ in range(steps)])
             self._action = (block.mean(0) - self._low) / self._half - 1
         else:
             if self._driver is None:
@@ -362,10 +302,10 @@ class Session:
         self._publish_frame()
 
     def _pursue(self, pursuit: Pursuit) -> None:
-        block = pursuit.next_block(torch.stack(list(self._seen)), self._past_blocks()).cpu().numpy()
+        block = pursuit.next_block(self._duet.seen, self._duet.blocks).cpu().numpy()
         self._action = (block.mean(0) - self._low) / self._half - 1
         self._advance(block)
-        self._publish("did", message("did", number=pursuit.done, frame=png(self._frame), **pursuit.course()))
+        self._publish("did", message("did", number=pursuit.done, frame=png(self._duet.frame), **pursuit.course()))
         if self._pursuit is not None and pursuit.phase == "done":
             self._publish("outcome", message("outcome", frames=pursuit.done, **self._standing()))
             self._end_pursuit()
@@ -374,61 +314,41 @@ class Session:
 
     def _advance(self, block: NDArray[np.float32]) -> None:
         """Do `block [K, A]`, for real and in the dream."""
-        ended = self._stage.act(block)
+        try:
+            ended = self._duet.advance(block, look_every=self._settings.look_every)
+            why = "The world ended the episode; a new one has begun."
+        except WorldModelError as error:  # some worlds diverge and say so
+            ended, why = True, f"{error} A new episode has begun."
         if ended:
             self._end_pursuit()
-            self._publish("note", message("note", text="The world ended the episode; a new one has begun."))
-            wandering = self._wandering
-            self._stage.reset(self._rng)
-            self._start_seeing([], [])
-            self._ready = not wandering
-            return
-        self._frame = self._stage.frame()
-        done = torch.from_numpy(block).to(self._trained.compute.device)
-        self._seen.append(self._encode(self._frame))
-        self._blocks.append(done)
-        if self._settings.look_every and self._since >= self._settings.look_every:
-            self._look()
-            return
-        self._dream.advance(done)
-        self._since += 1
-        self.frames += 1
-        if self._parted is None and self._apart(self._dream.latent) > self._chart.motion / self._chart.unrelated:
-            self._parted = self._since
+            self._publish("note", message("note", text=why))
+            self._duet.begin(self._rng)
+            self._ready = not self._wandering
+        self.frames = self._duet.dreamt
 
     def _end_pursuit(self) -> None:
         self._pursuit = None
         self._action, self._driver = self._neutral, None
 
-    def _set_goal(self, image: NDArray[np.uint8], name: str, recorded: commands.RecordedGoal | None) -> None:
-        state = None
-        if recorded:
-            state = state_at(self._trained.recording.episode(recorded.episode), recorded.frame)
-        self._goal = Goal(image, self._encode(image), state, name)
+    def _set_goal(self, image: NDArray[np.uint8], name: str, state: State | None) -> None:
+        self._goal = Goal(image, self._duet.encode(image), state, name)
         seen = picture_latents(self._trained.model, self._goal.latent, self._trained.compute)
         at = self._flat(self._goal.latent)
         self._publish("goal", message("goal", name=name, image=png(image), seen=png(seen), at=at))
         self._publish_frame()
 
-    def _encode(self, frame: NDArray[np.uint8]) -> Tensor:
-        return encode_frames(self._trained.model, frame[None], self._trained.compute)[0]
-
     def _flat(self, latent: Tensor) -> list[float]:
         flat: list[float] = rounded(self._chart.project(latent.float().cpu().numpy()), 3)
         return flat
-
-    def _apart(self, latent: Tensor) -> float:
-        """Return how far what is seen is from `latent`: 0 the same, 1 as far as two unrelated frames."""
-        return float((self._seen[-1] - latent.float()).square().mean()) / self._chart.unrelated
 
     def _standing(self) -> dict[str, float | bool | None]:
         """Return how far the goal is, physically where that is known."""
         if self._goal is None:
             return {"to_goal": None, "distance": None, "at_goal": None}
-        distance = None if self._goal.state is None else self._stage.distance(self._goal.state)
-        world = self._stage.world
+        distance = None if self._goal.state is None else self._duet.stage.distance(self._goal.state)
+        world = self._world
         at_goal = None if distance is None or not isinstance(world, Task) else distance <= world.tolerance
-        return {"to_goal": round(self._apart(self._goal.latent), 4), "distance": distance, "at_goal": at_goal}
+        return {"to_goal": round(self._duet.apart(self._goal.latent), 4), "distance": distance, "at_goal": at_goal}
 
     def _doing(self) -> str:
         if self._pursuit is not None:
@@ -436,18 +356,19 @@ class Session:
         return "ready" if self._ready else "wandering" if self._wandering else "steering"
 
     def _publish_frame(self) -> None:
-        dreamt = picture_latents(self._trained.model, self._dream.latent, self._trained.compute)
+        duet = self._duet
+        dreamt = picture_latents(self._trained.model, duet.dream.latent, self._trained.compute)
         self._publish(
             "frame",
             message(
                 "frame",
-                since=self._since,
-                real=png(self._frame),
+                since=duet.since,
+                real=png(duet.frame),
                 dream=png(dreamt),
-                apart=round(self._apart(self._dream.latent), 4),
-                parted=self._parted,
-                at=self._flat(self._seen[-1]),
-                dreamt=self._flat(self._dream.latent),
+                apart=round(duet.apart(duet.dream.latent), 4),
+                parted=duet.parted,
+                at=self._flat(duet.seen[-1]),
+                dreamt=self._flat(duet.dream.latent),
                 action=rounded(self._action, 3),
                 doing=self._doing(),
                 paused=self._paused,
