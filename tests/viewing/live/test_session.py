@@ -91,8 +91,10 @@ def test_it_waits_for_the_first_action_and_looks_again_when_asked(viewer: Any, s
     assert server.session.frames == dreamt
     viewer.send(type="drive", action=[0.5, 0.0])
     viewer.wait("frame", lambda frame: frame["since"] > 5)
+    viewer.send(type="pause", paused=True)
+    assert viewer.wait("frame", lambda frame: frame["paused"])["apart"] > 0
     viewer.send(type="look")
-    assert viewer.wait("frame", lambda frame: frame["since"] < 3)["apart"] < 1
+    assert viewer.wait("frame", lambda frame: frame["since"] == 0)["apart"] == 0
 
 
 def test_several_viewers_see_the_same(viewer: Any, connect: Callable[[], Any]) -> None:
@@ -118,6 +120,18 @@ def test_a_goal_is_planned_for_and_the_plan_is_done(viewer: Any, opened: Trained
     assert outcome["frames"] == 6
     assert outcome["at_goal"] == (outcome["distance"] <= Reacher.tolerance)
     assert viewer.wait("frame", lambda frame: frame["doing"] == "ready")["distance"] == outcome["distance"]
+
+
+def test_a_pursuit_can_be_paused_stepped_and_stopped(viewer: Any, opened: Trained) -> None:
+    viewer.send(type="recorded-goal", episode=int(opened.held_out[0]), frame=4)
+    viewer.send(type="plan")
+    viewer.wait("plan")
+    viewer.send(type="pause", paused=True)
+    before = viewer.wait("frame", lambda frame: frame["paused"])
+    viewer.send(type="step")
+    assert viewer.wait("frame", lambda frame: frame["since"] > before["since"])["doing"] == "acting"
+    viewer.send(type="stop")
+    assert viewer.wait("frame", lambda frame: frame["doing"] == "steering")["paused"]
 
 
 def test_a_drawn_goal_is_the_picture_that_was_drawn(viewer: Any) -> None:

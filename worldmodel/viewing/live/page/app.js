@@ -108,9 +108,9 @@ const handlers = {
     press("wander", message.doing === "wandering");
     find("plan").disabled = busy || map.goal === null;
     find("stop").disabled = !busy;
-    for (const id of ["step", "wander", "look"]) find(id).disabled = busy;
+    for (const id of ["wander", "look"]) find(id).disabled = busy;
     const people = message.watching === 1 ? "1 watching" : `${message.watching} watching`;
-    const still = message.paused && !busy ? "Paused" : { ready: "Ready", searching: "Planning", showing: "Planning" }[message.doing];
+    const still = message.paused ? "Paused" : { ready: "Ready", searching: "Planning", showing: "Planning" }[message.doing];
     status(still ? `${still} · ${people}` : `${message.rate.toFixed(0)} dream frames/s · ${people}`);
     const distance = message.distance === null ? "" : `${length(message.distance)} away; within ${length(world.tolerance)} counts. `;
     find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} of the way between unrelated frames`;
