@@ -21,7 +21,7 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.trainer import CONFIG, TrainConfig
-from worldmodel.viewing.demo import write_demo_pictures
+from worldmodel.viewing.demo import write_demo_summary
 from worldmodel.viewing.find import open_trained
 from worldmodel.viewing.report import SECTIONS, view_report
 
@@ -81,11 +81,11 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
         compute = trainer.compute
         seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
         _write_report(out / REPORT, evaluation, seconds)
-        pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
+        summary = write_demo_summary(evaluation, load_model(run, compute.device), recording, run, compute, out)
     with open_trained(run, recording_folder, compute) as trained, bar("Drawing", len(SECTIONS)) as shown:
         page = view_report(trained, out / PAGE, shown.update)
     print_report(evaluation.report)
-    _print_paths(console, out, seconds, pictures)
+    _print_paths(console, out, seconds, summary)
     console.print(f"[bold]Report of the run[/], for any browser: {page}", soft_wrap=True)
     live = f"worldmodel view live {run} {recording_folder}"
     console.print(f"[bold]Steer its dream[/]: pip install 'worldmodel\\[live]', then {live}", soft_wrap=True)
@@ -129,14 +129,14 @@ def _write_report(path: Path, evaluation: Evaluation, seconds: dict[str, float])
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
-def _print_paths(console: Console, out: Path, seconds: dict[str, float], pictures: list[Path]) -> None:
+def _print_paths(console: Console, out: Path, seconds: dict[str, float], summary: Path) -> None:
     table = Table(title="Time", title_justify="left", show_header=False)
     for name, value in {**seconds, "together": sum(seconds.values())}.items():
         table.add_row(name, f"{value:,.0f} s")
     console.print(table)
     for what, where in (
-        ("Report", str(out / REPORT)),
-        ("Pictures", ", ".join(map(str, pictures))),
+        ("Figures", str(out / REPORT)),
+        ("Summary", str(summary)),
         ("Videos: robot, imagined, goal", str(out / "plan" / "videos")),
         ("Training", f"tensorboard --logdir {out / 'model' / 'tensorboard'}"),
     ):

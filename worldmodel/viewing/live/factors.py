@@ -71,7 +71,7 @@ class FactorControl:
         for field in self._rubbing:
             field *= factors.friction
         if factors.hue % HUE_STEPS:
-            for field in self._colours:
+            for field in filter(len, self._colours):
                 field[:, :3] = [_turned(colour, factors.hue / HUE_STEPS) for colour in field[:, :3]]
 
 

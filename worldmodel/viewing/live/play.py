@@ -68,7 +68,9 @@ class Play:
             "world", describe_world(trained, stage.world, survey=self._chart, cloud=cloud, neutral=self._neutral)
         )
         self._publish_settings()
-        self._begin_at(int(trained.held_out[0]), 0)
+        first = int(trained.held_out[0])
+        # With as many frames in mind as the model has ever seen: one frame alone does not show velocity.
+        self._begin_at(first, min(trained.visible, int(trained.recording.whole_frames[first])) - 1)
 
     @singledispatchmethod
     def carry_out(self, command: object, viewer: int) -> None:
