@@ -103,7 +103,7 @@ const handlers = {
     map.dreamt = message.dreamt;
     const busy = ["searching", "showing", "acting", "done"].includes(message.doing);
     if (message.doing !== "steering") steering.follow(message.action);
-    if (busy || (message.doing === "steering" && message.since > 10)) find("hint").hidden = true;
+    if (busy || (["steering", "wandering"].includes(message.doing) && message.since > 10)) find("hint").hidden = true;
     press("pause", message.paused);
     press("wander", message.doing === "wandering");
     find("plan").disabled = busy || map.goal === null;
@@ -178,7 +178,7 @@ const handlers = {
   note: (message) => note(message.text),
 };
 
-const percent = (value) => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+const percent = (value) => (value > 10 ? "over 1000 %" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
 const length = (value) => (world.unit === "m" ? `${(100 * value).toFixed(1)} cm` : `${value.toPrecision(2)} ${world.unit}`);
 const press = (id, on) => find(id).setAttribute("aria-pressed", String(Boolean(on)));
 function say(text, mood = "") {

@@ -17,14 +17,16 @@ function prepare(canvas) {
   return { pen, width, height };
 }
 
+const MOST = 4; // what is farther apart is drawn at the edge
+
 // values: how far apart at each frame since the last look; a gap where none came. motion: a frame's own movement.
 export function drawApart(canvas, values, motion, parted, seconds) {
   const { pen, width, height } = prepare(canvas);
   const left = 46, bottom = 18, top = 6, right = 6;
-  const most = Math.max(1, ...values.filter((value) => value !== undefined));
+  const most = Math.min(MOST, Math.max(1, ...values.filter((value) => value !== undefined)));
   const length = Math.max(30, values.length - 1);
   const x = (frame) => left + (frame / length) * (width - left - right);
-  const y = (value) => height - bottom - Math.sqrt(value / most) * (height - bottom - top);
+  const y = (value) => height - bottom - Math.sqrt(Math.min(value, most) / most) * (height - bottom - top);
   pen.lineWidth = 1;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
