@@ -7,7 +7,7 @@ opencv_packages=(libgl1 libglib2.0-0) # newer releases call it libglib2.0-0t64, 
 egl_packages=(libegl1 libgl1-mesa-dri)
 browser_packages=(chromium chromium-driver) # Debian's names; Ubuntu has Chromium as a snap alone
 
-# setup [dev]: with `dev`, also the tools that scripts/test runs.
+# setup [dev]: all that the command line needs; with `dev`, also the tools that scripts/test runs.
 setup() {
     trap 'exit 130' INT # pip and apt answer Ctrl-C with an exit status like that of any failure
     mkdir -p .venv
@@ -31,7 +31,7 @@ install_packages() {
         make_venv
     fi
     say "Installing worldmodel and its pinned packages into .venv (takes minutes the first time)"
-    quietly $python -m pip install -q --no-input --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}"
+    quietly $python -m pip install -q --no-input --disable-pip-version-check -c constraints.txt -e ".[${extra:-live}]"
     if [ "$extra" = dev ]; then install_readers; fi
     # An installation with the tools also counts as one without.
     printf '%s\n' "$(packages_key) " "$(packages_key) $extra" >.venv/.setup-packages

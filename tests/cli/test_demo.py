@@ -58,7 +58,7 @@ def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
     assert len(re.findall("<section", (out / "report.html").read_text())) == 6
     said = " ".join(capsys.readouterr().out.split())
     assert f"{out / 'report.html'}" in said
-    assert f"worldmodel view live {out / 'model'} {out / 'recording'}" in said
+    assert f" view live {out / 'model'} {out / 'recording'}" in said
 
     monkeypatch.setattr(demo, "view_report", no_pictures)
     run_demo(tiny_demo, out, "cpu")

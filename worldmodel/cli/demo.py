@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -87,8 +89,8 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
     print_report(evaluation.report)
     _print_paths(console, out, seconds, summary)
     console.print(f"[bold]Report of the run[/], for any browser: {page}", soft_wrap=True)
-    live = f"worldmodel view live {run} {recording_folder}"
-    console.print(f"[bold]Steer its dream[/]: pip install 'worldmodel\\[live]', then {live}", soft_wrap=True)
+    program = "worldmodel" if shutil.which("worldmodel") else f"{sys.executable} -m worldmodel.cli"
+    console.print(f"[bold]Steer its dream[/]: {program} view live {run} {recording_folder}", soft_wrap=True)
 
 
 def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
