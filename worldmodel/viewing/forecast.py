@@ -21,7 +21,7 @@ from worldmodel.viewing.pictures import contact_sheet
 from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure, tidy, write_figure
 from worldmodel.viewing.rollout import difference
 
-EPISODES = 32  # of those held out; one dream in each
+EPISODES = 20  # of those held out; one dream in each
 LONGEST = 20  # frames of a dream
 HORIZONS = (1, 2, 3, 5, 10, 20)  # at which pictures are compared
 COLUMNS = 12  # frames of the dream that parts first

@@ -23,7 +23,7 @@ from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure,
 from worldmodel.viewing.traces import most_moving
 
 EPISODES = 24  # of those held out
-POINTS = 900  # in the scatter plots
+POINTS = 600  # in the scatter plots
 PROJECTED = 1000  # frames given to TensorBoard
 COLOURS = 3  # physical quantities that the points are coloured by
 CURVES = 12  # episodes in the plot of distances
