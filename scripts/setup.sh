@@ -5,8 +5,9 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 python=.venv/bin/python
 opencv_packages=(libgl1 libglib2.0-0) # newer releases call it libglib2.0-0t64, and take this name for it
 egl_packages=(libegl1 libgl1-mesa-dri)
+browser_packages=(chromium chromium-driver) # Debian's names; Ubuntu has Chromium as a snap alone
 
-# setup [dev]: with `dev`, also the tools that scripts/test runs.
+# setup [dev]: all that the command line needs; with `dev`, also the tools that scripts/test runs.
 setup() {
     trap 'exit 130' INT # pip and apt answer Ctrl-C with an exit status like that of any failure
     mkdir -p .venv
@@ -14,6 +15,7 @@ setup() {
     flock --nonblock 9 || { say "Waiting for another setup in this folder"; flock 9; }
     install_packages "${1:-}"
     install_libraries
+    if [ "${1:-}" = dev ]; then install_browser; fi
     exec 9>&-
 }
 
@@ -29,7 +31,7 @@ install_packages() {
         make_venv
     fi
     say "Installing worldmodel and its pinned packages into .venv (takes minutes the first time)"
-    quietly $python -m pip install -q --no-input --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}"
+    quietly $python -m pip install -q --no-input --disable-pip-version-check -c constraints.txt -e ".[${extra:-live}]"
     if [ "$extra" = dev ]; then install_readers; fi
     # An installation with the tools also counts as one without.
     printf '%s\n' "$(packages_key) " "$(packages_key) $extra" >.venv/.setup-packages
@@ -90,6 +92,16 @@ install_libraries() {
         tried=${packages[*]}
     done
     libraries_key >.venv/.setup-libraries
+}
+
+# A browser to test the live page in. Without one those tests are skipped, so nothing here is a failure.
+install_browser() {
+    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+    say "Installing ${browser_packages[*]}, to test the live page in"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update && apt-get install -y --no-install-recommends "${browser_packages[@]}"; } >/dev/null 2>&1 ||
+        say "They cannot be installed here: the tests of the live page in a browser will be skipped"
 }
 
 # The linker's cache changes when libraries come or go, and differs on another machine that shares the folder.

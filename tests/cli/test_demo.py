@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,14 @@ def tiny_demo() -> DemoConfig:
     )
 
 
-def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(tiny_demo: DemoConfig, tmp_path: Path) -> None:
+def no_pictures(trained: object, path: Path, progress: object) -> Path:
+    """Stand in for `view_report`, which takes seconds, where its page is not looked at."""
+    return path
+
+
+def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
+    tiny_demo: DemoConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "demo"
     run_demo(tiny_demo, out, "cpu")
     report = json.loads((out / "report.json").read_text())
@@ -47,7 +55,12 @@ def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(tiny_demo: De
     assert min(report["seconds"].values()) > 0
     assert len(list((out / "plan" / "videos").glob("*.mp4"))) == 3
     assert cv2.imread(str(out / "summary.png")) is not None
+    assert len(re.findall("<section", (out / "report.html").read_text())) == 6
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{out / 'report.html'}" in said
+    assert f" view live {out / 'model'} {out / 'recording'}" in said
 
+    monkeypatch.setattr(demo, "view_report", no_pictures)
     run_demo(tiny_demo, out, "cpu")
     earlier = next(path for path in tmp_path.iterdir() if path != out)
     assert json.loads((earlier / "report.json").read_text()) == report
@@ -61,6 +74,7 @@ def test_an_interrupted_demo_goes_on_where_it_stopped(
     tiny_demo: DemoConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "demo"
+    monkeypatch.setattr(demo, "view_report", no_pictures)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ TINY = [
     "--draw.length",
     "3",
 ]
+VIEWS = ("data", "rollout", "latent", "plan", "report", "live")
 PLAN = [
     "--episodes",
     "2",
@@ -93,7 +95,7 @@ def test_without_a_command_it_lists_them(capsys: pytest.CaptureFixture[str]) -> 
     assert all(name in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), ["view", "data"], ["view", "rollout"]])
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *(["view", what] for what in VIEWS)])
 def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         run([*command, "--help"])
@@ -124,7 +126,7 @@ def test_what_is_no_recording_is_refused(
 
 
 def test_a_run_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path) -> None:
-    for command in (["plan"], ["view", "rollout"]):
+    for command in (["plan"], *(["view", what] for what in ("rollout", "latent", "report", "live"))):
         error_of(capsys, [*command, str(tmp_path / "nothing"), str(reacher)])
     assert not (tmp_path / "nothing").exists()
 
@@ -180,8 +182,11 @@ def test_train_resume_plan_and_view(
     assert json.loads((folder / "plan" / "report.json").read_text())["planner"] == "proposal"
     capsys.readouterr()
     assert run(["view", "rollout", str(folder), str(reacher), "--device", "cpu", "--horizon", "3"]) == 0
-    for line in capsys.readouterr().out.split():
-        assert Path(line).is_file()
+    assert run(["view", "latent", str(folder), str(reacher), "--device", "cpu"]) == 0
+    assert run(["view", "plan", str(folder / "plan"), "--recording", str(reacher), "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.split()
+    assert len(lines) == 3 + 2 + 2
+    assert all(Path(line).exists() for line in lines)
 
 
 def test_ctrl_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,3 +262,22 @@ def test_no_opengl_is_told_with_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "apt-get install" in " ".join(done.stderr.split())
+
+
+def test_a_missing_library_of_the_live_page_is_named(
+    capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldmodel.viewing.live.serve.NEEDED", ("starlette", "no_such_package"))
+    error = error_of(capsys, ["view", "live", str(trained), str(reacher)])
+    assert "needs no_such_package" in error
+    assert "pip install 'worldmodel[live]'" in error
+
+
+def test_an_address_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path) -> None:
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        error = error_of(capsys, ["view", "live", str(trained), str(reacher), "--device", "cpu", "--port", port])
+    assert f"port {port}" in error
+    assert "--port" in error

@@ -162,12 +162,13 @@ def test_the_average_known_answer() -> None:
 def test_a_collapse_ends_training_with_a_remedy() -> None:
     watch = CollapseWatch()
     for _ in range(10):
-        watch.look(rank=1.0, spread=0.5, progress=0.3)  # it may still unfold
-        watch.look(rank=9.0, spread=0.5, progress=0.9)
-    watch.look(rank=9.0, spread=1e-5, progress=0.1)
-    watch.look(rank=1.0, spread=0.5, progress=0.8)
+        watch.look(rank=1.0, spread=0.0, step=100, progress=0.9)  # it has hardly begun
+        watch.look(rank=1.0, spread=0.5, step=300, progress=0.3)  # it may still unfold
+        watch.look(rank=9.0, spread=0.5, step=900, progress=0.9)
+    watch.look(rank=9.0, spread=1e-5, step=300, progress=0.1)
+    watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
     with pytest.raises(WorldModelError, match=r"collapsed: effective rank 1\.00.*anti-collapse-weight"):
-        watch.look(rank=1.0, spread=0.5, progress=0.8)
+        watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
 
 
 def test_an_encoder_that_sees_nothing_is_told(

@@ -16,7 +16,7 @@ from worldmodel.viewing.pictures import GAP, LABEL_HEIGHT
 
 def test_a_recording_is_seen(by_hand: Path, make_episode: Callable[[int], Episode], tmp_path: Path) -> None:
     with Recording.open(by_hand) as recording:
-        picture, video = view_recording(recording, tmp_path / "seen")
+        picture, video, traces, coverage = view_recording(recording, tmp_path / "seen")
     assert picture == tmp_path / "seen" / "recording.png"
     sheet = cv2.imread(str(picture))[..., ::-1]
     for row in range(7):
@@ -29,6 +29,8 @@ def test_a_recording_is_seen(by_hand: Path, make_episode: Callable[[int], Episod
     _, first = reader.read()
     shown = cv2.resize(first[LABEL_HEIGHT : LABEL_HEIGHT + 160, :160, ::-1], (8, 8), interpolation=cv2.INTER_AREA)
     assert np.abs(shown.astype(int) - make_episode(0).frames[0]).mean() < 20
+    for path in (traces, coverage):
+        assert cv2.imread(str(path)) is not None
 
 
 def test_a_film_that_has_ended_rests_on_its_last_frame() -> None:

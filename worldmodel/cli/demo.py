@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worldmodel.cli.plan import plan_with_bar, print_report
+from worldmodel.cli.progress import bar
 from worldmodel.cli.record import record_with_bar
 from worldmodel.cli.train import train_with_bars
 from worldmodel.config import from_json, to_json
@@ -20,9 +23,11 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.config import CONFIG, TrainConfig
-from worldmodel.viewing.demo import write_demo_pictures
+from worldmodel.viewing.demo import write_demo_summary
+from worldmodel.viewing.find import open_trained
+from worldmodel.viewing.report import SECTIONS, view_report
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,14 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
         compute = trainer.compute
         seconds = {"record": recording.manifest.seconds, "train": trainer.seconds, "plan": plan_seconds}
         _write_report(out / REPORT, evaluation, seconds)
-        pictures = write_demo_pictures(evaluation, load_model(run, compute.device), recording, run, compute, out)
+        summary = write_demo_summary(evaluation, load_model(run, compute.device), recording, run, compute, out)
+    with open_trained(run, recording_folder, compute) as trained, bar("Drawing", len(SECTIONS)) as shown:
+        page = view_report(trained, out / PAGE, shown.update)
     print_report(evaluation.report)
-    _print_paths(console, out, seconds, pictures)
+    _print_paths(console, out, seconds, summary)
+    console.print(f"[bold]Report of the run[/], for any browser: {page}", soft_wrap=True)
+    program = "worldmodel" if shutil.which("worldmodel") else f"{sys.executable} -m worldmodel.cli"
+    console.print(f"[bold]Steer its dream[/]: {program} view live {run} {recording_folder}", soft_wrap=True)
 
 
 def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
@@ -121,14 +131,14 @@ def _write_report(path: Path, evaluation: Evaluation, seconds: dict[str, float])
     path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
-def _print_paths(console: Console, out: Path, seconds: dict[str, float], pictures: list[Path]) -> None:
+def _print_paths(console: Console, out: Path, seconds: dict[str, float], summary: Path) -> None:
     table = Table(title="Time", title_justify="left", show_header=False)
     for name, value in {**seconds, "together": sum(seconds.values())}.items():
         table.add_row(name, f"{value:,.0f} s")
     console.print(table)
     for what, where in (
-        ("Report", str(out / REPORT)),
-        ("Pictures", ", ".join(map(str, pictures))),
+        ("Figures", str(out / REPORT)),
+        ("Summary", str(summary)),
         ("Videos: robot, imagined, goal", str(out / "plan" / "videos")),
         ("Training", f"tensorboard --logdir {out / 'model' / 'tensorboard'}"),
     ):

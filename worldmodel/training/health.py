@@ -7,6 +7,7 @@ from worldmodel.errors import WorldModelError
 LEAST_RANK = 1.1  # effective directions; a world of one joint already has two, its sine and cosine
 LEAST_SPREAD = 1e-4  # standard deviation over frames, as a share of the latents' root mean square
 PATIENCE = 3  # entries of the log in a row: latents may pass through a narrow place
+GROWN_UP = 200  # steps, before which latents are what chance made them
 UNFOLDED = 0.5  # share of a stage after which latents that still lie on a line are not going to leave it
 
 
@@ -16,17 +17,18 @@ class CollapseWatch:
     def __init__(self) -> None:
         self._bad = 0
 
-    def look(self, rank: float, spread: float, progress: float) -> None:
-        """Take in the latents' effective rank and their spread over held-out frames.
+    def look(self, rank: float, spread: float, *, step: int, progress: float) -> None:
+        """Take in the latents' effective rank and their spread over frames.
 
         Args:
+            step: steps of the stage that are done; in the first ones everything is in order.
             progress: share of the stage that is done; in its first half every rank is in order.
 
         Raises:
             WorldModelError: they have collapsed, and have been for some time.
         """
         bad = spread < LEAST_SPREAD or (rank < LEAST_RANK and progress > UNFOLDED)
-        self._bad = self._bad + 1 if bad else 0
+        self._bad = self._bad + 1 if bad and step >= GROWN_UP else 0
         if self._bad >= PATIENCE:
             raise collapse(rank, spread)
 

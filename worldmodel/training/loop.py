@@ -21,7 +21,6 @@ from worldmodel.training.checkpoint import Position, load_training, newest, save
 from worldmodel.training.clock import Clock, Limit
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
-from worldmodel.training.health import CollapseWatch
 from worldmodel.training.learner import Learner
 from worldmodel.training.log import RunLog
 from worldmodel.training.processes import Processes
@@ -85,7 +84,6 @@ class StageLoop:
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
         self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute, place.processes.count)
-        self._watch = CollapseWatch()
         module = _StepModule(model, stage.own)
         shared = place.processes.count > 1
         self._module = DistributedDataParallel(module, broadcast_buffers=False) if shared else module
@@ -186,8 +184,8 @@ class StageLoop:
             values |= found.scalars()
             place.log.scalars(total, values)
             place.log.histogram(total, "latent/spectrum", found.spectrum)
-        if "encoder" in self._stage.trains and self._progress < 1:  # in the end they are whitened
-            self._watch.look(found.rank, found.spread, self._progress)
+        if self._progress < 1:
+            self._stage.check(self._model, self._step, self._progress)
         self._speed.restart()  # validation is no part of a step
         return values
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.evaluation.metrics.rankme import rankme
@@ -16,7 +17,7 @@ from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, logged
 from worldmodel.training.device import Compute
 from worldmodel.training.feed import on_device
-from worldmodel.training.health import LEAST_SPREAD, collapse
+from worldmodel.training.health import LEAST_SPREAD, CollapseWatch, collapse
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 from worldmodel.training.validation import relative_spread
@@ -34,6 +35,7 @@ class SeeStage(Stage):
     """
 
     WHITEN_CLIPS = 2000  # whose latents tell the covariance
+    CHECK_CLIPS = 64  # whose latents tell a collapse
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class SeeStage(Stage):
         self._objective, self._clips = objective, clips
         self._compute, self._processes, self._seed = compute, processes, seed
         self._whiten_floor = whiten_floor
+        self._watch = CollapseWatch()
 
     @property
     def trains(self) -> frozenset[str]:
@@ -74,6 +77,10 @@ class SeeStage(Stage):
     def after_step(self, model: WorldModel, progress: float) -> None:
         self._objective.after_step(model, progress)
 
+    def check(self, model: WorldModel, step: int, progress: float) -> None:
+        sample = self._sample(model, self.CHECK_CLIPS)
+        self._watch.look(rankme(sample), relative_spread(sample), step=step, progress=progress)
+
     @torch.no_grad()
     def finish(self, model: WorldModel) -> None:
         """Whiten the latents.
@@ -83,14 +90,19 @@ class SeeStage(Stage):
         """
         if self._whiten_floor is None:
             return
-        chosen = np.unique(np.linspace(0, len(self._clips) - 1, self.WHITEN_CLIPS).round().astype(np.int64))
+        sample = self._sample(model, self.WHITEN_CLIPS)
+        spread = relative_spread(sample)
+        if spread < LEAST_SPREAD:
+            raise collapse(rankme(sample), spread)
+        whiten(model, sample, self._whiten_floor)
+
+    @torch.no_grad()
+    def _sample(self, model: WorldModel, clips: int) -> Tensor:
+        """Return the latents of the frames of some clips, evenly chosen, `[N, D]`."""
+        chosen = np.unique(np.linspace(0, len(self._clips) - 1, clips).round().astype(np.int64))
         latents = []
         for part in np.array_split(chosen, -(-len(chosen) // self.config.batch)):
             frames = torch.from_numpy(self._clips.take(part).frames).to(self._compute.device)
             with self._compute.autocast():
                 latents.append(model.encode(frames).flatten(0, 1))
-        sample = torch.cat(latents)
-        spread = relative_spread(sample)
-        if spread < LEAST_SPREAD:
-            raise collapse(rankme(sample), spread)
-        whiten(model, sample, self._whiten_floor)
+        return torch.cat(latents)

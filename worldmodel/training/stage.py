@@ -89,5 +89,8 @@ class Stage(ABC):
     def after_step(self, model: WorldModel, progress: float) -> None:  # noqa: B027  most stages have nothing to do
         """Follow a step of the optimiser; `progress` is the share of the stage that is done."""
 
+    def check(self, model: WorldModel, step: int, progress: float) -> None:  # noqa: B027
+        """Raise a WorldModelError if what the stage trains has gone wrong; asked at each entry in the log."""
+
     def finish(self, model: WorldModel) -> None:  # noqa: B027  most stages end with their last step
         """Do what remains when the last step is taken, before the checkpoint."""

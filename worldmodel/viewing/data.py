@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording
 from worldmodel.viewing.pictures import GAP, contact_sheet, paper, write_png
+from worldmodel.viewing.traces import write_coverage, write_traces
 from worldmodel.viewing.video import panels, write_video
 
 COLUMNS, ROWS = 4, 3  # episodes in the video
@@ -18,16 +19,16 @@ PANEL = 160  # width of an enlarged frame, about, pixels
 
 
 def view_recording(recording: Recording, out: Path) -> list[Path]:
-    """Write a contact sheet and a video of episodes chosen evenly from a recording.
+    """Write a contact sheet and a video of episodes chosen evenly from a recording, its traces and its coverage.
 
     Each row of the sheet is an episode from its first frame to its last. In the video an episode that has ended
     rests on its last frame.
 
     Args:
-        out: folder; `recording.png` and `recording.mp4` are written there.
+        out: folder; `recording.png`, `recording.mp4`, `traces.png` and `coverage.png` are written there.
 
     Returns:
-        The two files.
+        The files.
     """
     shown = [recording.episode(int(index)) for index in evenly(recording.episodes, COLUMNS * ROWS)]
     rows = [shown[int(place)].frames for place in evenly(len(shown), SHEET_EPISODES)]
@@ -36,7 +37,27 @@ def view_recording(recording: Recording, out: Path) -> list[Path]:
     picture, video = out / "recording.png", out / "recording.mp4"
     write_png(picture, contact_sheet(np.concatenate(sheet), columns=SHEET_FRAMES))
     write_video(video, film_grid(films, columns=COLUMNS), fps=frames_per_second(recording.provenance))
-    return [picture, video]
+    traces, coverage = out / "traces.png", out / "coverage.png"
+    every = np.arange(recording.episodes)
+    write_traces(traces, recording, evenly(recording.episodes, COLUMNS))
+    write_coverage(coverage, recording, every)
+    return [picture, video, traces, coverage]
+
+
+def recording_facts(recording: Recording) -> list[tuple[str, str]]:
+    """Return what a recording holds and where it comes from, as names and values, in short."""
+    p, manifest = recording.provenance, recording.manifest
+    size = sum((recording.folder / entry.file).stat().st_size for entry in manifest.shards)
+    steps = int(recording.action_start[-1])
+    return [
+        ("environment", p.env),
+        ("episodes", f"{recording.episodes:,}"),
+        ("frames", f"{recording.frames:,} of {p.height} x {p.width} pixels"),
+        ("robot time", f"{steps * p.control_seconds / 3600:.2f} h"),
+        ("on disk", f"{size / 1e6:,.1f} MB, {size / recording.frames:,.0f} bytes per frame"),
+        ("policy, seed", f"{p.policy or 'not known'}, {p.seed}"),
+        ("versions", f"worldmodel {p.software.worldmodel}, mujoco {p.software.mujoco}"),
+    ]
 
 
 def film_grid(films: list[tuple[str, NDArray[np.uint8]]], *, columns: int) -> NDArray[np.uint8]:

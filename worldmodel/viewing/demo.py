@@ -1,4 +1,4 @@
-"""The pictures of a demo: one page for people in a hurry, and what lies behind it."""
+"""The summary of a demo: one picture for people in a hurry."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from worldmodel.evaluation.evaluate import Evaluation
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
-from worldmodel.viewing.data import evenly, view_recording
-from worldmodel.viewing.rollout import imagine_clips, view_rollout
+from worldmodel.viewing.data import evenly
+from worldmodel.viewing.rollout import imagine_clips
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 
 LOG = "log.jsonl"
 FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise", "explore": "exploration"}
 
 
-def write_demo_pictures(
+def write_demo_summary(
     evaluation: Evaluation, model: WorldModel, recording: Recording, run: Path, compute: Compute, out: Path
-) -> list[Path]:
-    """Write the summary, the recording's and the rollout's pictures and videos into `out`; return their paths."""
+) -> Path:
+    """Write the summary into `out`; return its path."""
     config = read_train_config(run)
     visible, horizon = config.masking.visible, config.forecast.length - config.masking.visible
     _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
@@ -41,11 +41,7 @@ def write_demo_pictures(
     )
     path = out / "summary.png"
     write_summary(path, summary)
-    return [
-        path,
-        *view_recording(recording, out / "view"),
-        *view_rollout(model, recording, held_out, compute, out / "view", visible=visible, horizon=horizon),
-    ]
+    return path
 
 
 def _episodes(evaluation: Evaluation) -> tuple[EpisodePicture, ...]:

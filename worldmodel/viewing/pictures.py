@@ -53,6 +53,14 @@ def enlarge(frames: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     return frames.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
+def thumbnails(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Shrink frames `[T, H, W, 3]` to squares `[T, side, side, 3]`."""
+    check_frames(frames)
+    return np.stack([cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA) for frame in frames]).astype(
+        np.uint8
+    )
+
+
 def contact_sheet(frames: NDArray[np.uint8], columns: int) -> Image:
     """Lay frames `[N, H, W, 3]` out row by row, `GAP` pixels apart; places left over stay blank."""
     check_frames(frames)

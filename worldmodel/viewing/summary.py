@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.interval import Rate
-from worldmodel.viewing.pictures import Image, check_alike, contact_sheet, write_png
+from worldmodel.viewing.pictures import Image, check_alike, contact_sheet
+from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure, tidy, write_figure
 
 COLUMNS = 13  # frames across the page
 GOAL_COLUMNS = 2  # of them, the goal takes these
-INCHES, DPI = (14.0, 9.0), 100
-BLUE, ORANGE, GREY, INK = "#2563eb", "#ea7317", "#9ca3af", "#1f2937"
+INCHES = (14.0, 9.0)
+PAD = {**TITLE, "pad": 18}  # room for what stands between a title and its picture
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,7 @@ def write_summary(path: Path, data: SummaryData) -> None:
     """
     if not data.episodes:
         raise WorldModelError("A summary of no episode was asked for; expected at least one.")
-    figure = Figure(figsize=INCHES, dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(*INCHES, arrange=False)
     grid = figure.add_gridspec(
         3, 1, height_ratios=(2.0, 2.0, 3.2), left=0.075, right=0.985, top=0.94, bottom=0.075, hspace=0.3
     )
@@ -87,9 +84,7 @@ def write_summary(path: Path, data: SummaryData) -> None:
     _draw_training(figure.add_subplot(below[0]), data.training)
     _draw_distances(figure.add_subplot(below[1]), data)
     _draw_success(figure.add_subplot(below[2]), data)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-    write_png(path, np.ascontiguousarray(pixels[..., :3]))
+    write_figure(path, figure)
 
 
 def _draw_rollout(axes: Axes, data: SummaryData) -> None:
@@ -97,7 +92,7 @@ def _draw_rollout(axes: Axes, data: SummaryData) -> None:
     check_alike(rows, "rows")
     chosen = np.arange(len(data.rollout_real))[:COLUMNS]
     _show(axes, _two_rows(data.rollout_real[chosen], data.rollout_imagined[chosen]), "real", "imagined")
-    axes.set_title("Open loop: a held-out clip, and what the model imagines of it", **_TITLE)
+    axes.set_title("Open loop: a held-out clip, and what the model imagines of it", **PAD)
     _mark(axes, 0, data.visible, "seen", data.rollout_real)
     _mark(axes, data.visible, len(chosen), "forecast from these and the actions", data.rollout_real)
 
@@ -115,7 +110,7 @@ def _draw_episode(axes: Axes, episodes: tuple[EpisodePicture, ...]) -> None:
     gap = np.full((height, episode.goal.shape[1] // 4, 3), 255, np.uint8)
     _show(axes, np.concatenate([image, gap, goal.astype(np.uint8)], axis=1), "robot", "imagined")
     outcome = "reaches" if episode.success else "misses"
-    axes.set_title(f"Control: the robot {outcome} a goal that it knows only as a picture", **_TITLE)
+    axes.set_title(f"Control: the robot {outcome} a goal that it knows only as a picture", **PAD)
     axes.text(image.shape[1] + gap.shape[1] + width / 2, -4, "goal", ha="center", va="bottom", fontsize=9, color=INK)
 
 
@@ -127,11 +122,11 @@ def _draw_training(axes: Axes, training: list[dict[str, float]]) -> None:
     )
     axes.plot(steps, [lines[step]["valid/error_1"] for step in steps], color=BLUE, lw=2, label="forecast")
     axes.set_yscale("log")
-    axes.set_title("Forecast error, one frame ahead", **_TITLE)
+    axes.set_title("Forecast error, one frame ahead", **PAD)
     axes.set_xlabel("training step")
     axes.set_ylabel("share of the latents' variance")
     axes.legend(frameon=False, fontsize=9)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_distances(axes: Axes, data: SummaryData) -> None:
@@ -143,11 +138,11 @@ def _draw_distances(axes: Axes, data: SummaryData) -> None:
     axes.plot([], [], color=INK, ls="--", label=f"tolerance, {data.tolerance:g} {data.unit}")
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
-    axes.set_title("Distance to the goal", **_TITLE)
+    axes.set_title("Distance to the goal", **PAD)
     axes.set_xlabel("time step")
     axes.set_ylabel(data.unit)
     axes.legend(frameon=False, fontsize=9, loc="upper right")
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_success(axes: Axes, data: SummaryData) -> None:
@@ -161,11 +156,8 @@ def _draw_success(axes: Axes, data: SummaryData) -> None:
         axes.text(place, top + 0.02, f"{value:.0%}", ha="center", va="bottom", fontsize=10, color=INK)
     axes.set_ylim(0, 1.12)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.set_title(f"Success, {data.success.count} episodes, 95 % interval", **_TITLE)
-    _tidy(axes)
-
-
-_TITLE: dict[str, Any] = {"loc": "left", "fontsize": 11, "fontweight": "bold", "color": INK, "pad": 18}
+    axes.set_title(f"Success, {data.success.count} episodes, 95 % interval", **PAD)
+    tidy(axes)
 
 
 def _two_rows(above: NDArray[np.uint8], below: NDArray[np.uint8]) -> Image:

@@ -1,0 +1,179 @@
+"""See the latents: where they lie, what they tell of physics, and whether a distance in them leads to a goal."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+from worldmodel.evaluation.metrics.rankme import rankme
+from worldmodel.viewing.angles import turning_positions, wrap
+from worldmodel.viewing.data import evenly
+from worldmodel.viewing.find import Trained
+from worldmodel.viewing.latents import EncodedEpisode, LatentMap, chart, encode_episodes
+from worldmodel.viewing.neighbours import embed
+from worldmodel.viewing.pictures import thumbnails
+from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure, tidy, write_figure
+from worldmodel.viewing.traces import most_moving
+
+EPISODES = 24  # of those held out
+POINTS = 600  # in the scatter plots
+PROJECTED = 1000  # frames given to TensorBoard
+COLOURS = 3  # physical quantities that the points are coloured by
+CURVES = 12  # episodes in the plot of distances
+
+
+def view_latent(trained: Trained, out: Path) -> list[Path]:
+    """Draw the latents of held-out episodes, and write them for TensorBoard's projector.
+
+    `latent.png` has three rows: the two directions in which latents spread most (PCA), and t-SNE, each coloured by
+    the positions that move most; the spectrum, how the distance to an episode's last frame falls, and how far a
+    distance in latents is a distance in the world.
+
+    Args:
+        out: folder; `latent.png` and `projector/` are written there.
+
+    Returns:
+        The picture, and the folder for `tensorboard --logdir`.
+    """
+    chosen = trained.held_out[evenly(len(trained.held_out), EPISODES)]
+    encoded = encode_episodes(trained.model, trained.recording, chosen, trained.compute)
+    picture, projector = out / "latent.png", out / "projector"
+    turning = turning_positions(trained.recording.provenance)
+    write_figure(picture, draw_latents(encoded, chart(encoded), turning))
+    _write_projector(projector, trained, encoded)
+    return [picture, projector]
+
+
+def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, turning: NDArray[np.bool_]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        turning: which positions `[nq]` are angles of joints without limits.
+    """
+    latents = np.concatenate([episode.latents for episode in encoded])
+    states = np.concatenate([episode.qpos for episode in encoded])
+    points = evenly(len(latents), POINTS)
+    figure = new_figure(13, 12)
+    above, middle, below = figure.subfigures(3, 1, squeeze=False)[:, 0]
+    columns = most_moving([episode.qpos for episode in encoded], COLOURS)
+    for part, name, places in (
+        (above, "PCA", survey.project(latents[points])),
+        (middle, "t-SNE", embed(latents[points])),
+    ):
+        for axes, column in zip(part.subplots(1, max(1, len(columns)), squeeze=False)[0], columns, strict=False):
+            _draw_points(
+                axes, name, places, states[points, column], f"qpos {column}", column in np.flatnonzero(turning)
+            )
+    spectrum, falling, faithful = below.subplots(1, 3)
+    _draw_spectrum(spectrum, survey.variance, effective_rank_of(latents))
+    _draw_falling(falling, encoded[:CURVES], survey)
+    _draw_faithful(faithful, latents, states, survey, turning)
+    return figure
+
+
+def goal_distances(episode: EncodedEpisode, unrelated: float) -> NDArray[np.float64]:
+    """Return how far each frame of an episode is from its last, `[T]`; 1 is as far as two unrelated frames."""
+    apart = episode.latents.astype(np.float64) - episode.latents[-1]
+    distances: NDArray[np.float64] = (apart**2).mean(-1) / unrelated
+    return distances
+
+
+def effective_rank_of(latents: NDArray[np.float32]) -> float:
+    """Return RankMe of `[N, D]`."""
+    return rankme(torch.from_numpy(latents))
+
+
+def _draw_points(
+    axes: Axes, name: str, places: NDArray[np.float32], values: NDArray[np.float64], quantity: str, turns: bool
+) -> None:
+    axes.set_facecolor("#eef0f3")
+    colours = "twilight" if turns else "viridis"  # the first begins as it ends
+    drawn = axes.scatter(places[:, 0], places[:, 1], c=values, s=7, cmap=colours, linewidths=0)
+    axes.figure.colorbar(drawn, ax=axes, label=f"{quantity}, rad or m")
+    axes.set_title(f"{name}, coloured by {quantity}", **TITLE)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def _draw_spectrum(axes: Axes, variance: NDArray[np.float64], rank: float) -> None:
+    axes.bar(np.arange(1, len(variance) + 1), variance / variance.sum(), color=BLUE, width=0.8)
+    axes.set_title("Spectrum", **TITLE)
+    axes.set_title(f"effective rank {rank:.1f} of {len(variance)}", loc="right", fontsize=9, color=INK)
+    axes.set_xlabel("principal direction")
+    axes.set_ylabel("share of the variance")
+    tidy(axes)
+
+
+def _draw_falling(axes: Axes, encoded: list[EncodedEpisode], survey: LatentMap) -> None:
+    curves = [goal_distances(episode, survey.unrelated) for episode in encoded]
+    for curve in curves:
+        axes.plot(np.arange(1 - len(curve), 1), curve, color=GREY, lw=0.9, alpha=0.7)
+    shortest = min(map(len, curves))
+    axes.plot(
+        np.arange(1 - shortest, 1), np.mean([c[-shortest:] for c in curves], 0), color=ORANGE, lw=2.2, label="mean"
+    )
+    axes.axhline(1, color=INK, lw=1, ls="--")
+    axes.text(0.01, 1, "two unrelated frames", fontsize=8, color=INK, va="bottom", transform=axes.get_yaxis_transform())
+    axes.set_title("Distance to an episode’s last frame", **TITLE)
+    axes.set_xlabel("frames before it")
+    axes.set_ylabel("distance in latents")
+    axes.margins(x=0)
+    axes.legend(frameon=False, fontsize=9)
+    tidy(axes)
+
+
+def _draw_faithful(
+    axes: Axes,
+    latents: NDArray[np.float32],
+    states: NDArray[np.float64],
+    survey: LatentMap,
+    turning: NDArray[np.bool_],
+) -> None:
+    """Plot distance in latents over distance in the world, for random pairs; angles are compared on the circle."""
+    one, other = np.random.default_rng(0).integers(len(latents), size=(2, 4 * POINTS))
+    apart = ((latents[one] - latents[other]).astype(np.float64) ** 2).mean(1) / survey.unrelated
+    world = np.linalg.norm(wrap(states[one] - states[other], turning), axis=1)
+    edges = np.quantile(world, np.linspace(0, 1, 21))
+    bins = np.clip(np.digitize(world, edges[1:-1]), 0, 19)
+    quartiles = np.array([np.quantile(apart[bins == b], (0.25, 0.5, 0.75)) for b in range(20) if (bins == b).any()])
+    middles = np.array([world[bins == b].mean() for b in range(20) if (bins == b).any()])
+    axes.fill_between(middles, quartiles[:, 0], quartiles[:, 2], color=BLUE, alpha=0.18, lw=0, label="middle half")
+    axes.plot(middles, quartiles[:, 1], color=BLUE, lw=2, label="median")
+    axes.set_title("Are far states far apart?", **TITLE)
+    axes.set_xlabel("distance of qpos, rad or m")
+    axes.set_ylabel("distance in latents")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9)
+    tidy(axes)
+
+
+def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisode]) -> None:
+    """Write latents, states and thumbnails as TensorBoard's embedding projector reads them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    latents = np.concatenate([episode.latents for episode in encoded])
+    chosen = evenly(len(latents), PROJECTED)
+    rows = [
+        [str(episode.index), str(frame), *(f"{value:.4g}" for value in state)]
+        for episode in encoded
+        for frame, state in enumerate(episode.qpos)
+    ]
+    names = ["episode", "frame", *(f"qpos {i}" for i in range(encoded[0].qpos.shape[1]))]
+    frames = np.concatenate([trained.recording.episode(e.index).frames[: len(e.latents)] for e in encoded])[chosen]
+    small = thumbnails(frames, 32)
+    writer = SummaryWriter(str(folder))
+    writer.add_embedding(
+        latents[chosen],
+        metadata=[rows[index] for index in chosen.tolist()],
+        metadata_header=names,
+        label_img=torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255,
+        tag="latents",
+    )
+    writer.close()

@@ -1,0 +1,302 @@
+"""What a live session does: it carries out viewers' commands, steers, plans, and tells what is to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import singledispatchmethod
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldmodel.datasets.policies import make_policy
+from worldmodel.datasets.states import state_at
+from worldmodel.envs.task import Task
+from worldmodel.envs.world import State
+from worldmodel.errors import WorldModelError
+from worldmodel.viewing.data import evenly
+from worldmodel.viewing.find import Trained
+from worldmodel.viewing.latents import chart, encode_episodes, picture_latents
+from worldmodel.viewing.live import commands
+from worldmodel.viewing.live.describe import describe_world
+from worldmodel.viewing.live.duet import Duet
+from worldmodel.viewing.live.messages import Publish, message, png, pngs, rounded
+from worldmodel.viewing.live.pursuit import Goal, Pursuit, planning_config
+from worldmodel.viewing.live.stage import Stage
+
+SURVEYED = 24  # episodes that the map of latents is drawn from
+SHOWN_FRAMES = 60  # of a recorded episode
+ROUND_SECONDS, SHOW_SECONDS = 0.3, 1.5  # for which a round of the search, and the chosen plan, are shown
+
+
+class Play:
+    """Simulator and dream, and who or what drives them. It knows nothing of threads and connections.
+
+    Args:
+        trained: the run.
+        stage: the simulator.
+        publish: takes what viewers are told.
+        rng: of new episodes and of wandering.
+
+    Attributes:
+        driver: the viewer who drives; None while nobody does, and then the actions are neutral.
+        rate: frames per second, as they are reached; set from outside, and told to viewers, as is:
+        watching: how many watch.
+    """
+
+    def __init__(self, trained: Trained, *, stage: Stage, publish: Publish, rng: np.random.Generator) -> None:
+        self._trained, self._publish, self._rng = trained, publish, rng
+        self.driver: int | None = None
+        self.rate, self.watching = 0.0, 0
+        self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.visible))
+        surveyed = trained.held_out[evenly(len(trained.held_out), SURVEYED)]
+        encoded = encode_episodes(trained.model, trained.recording, surveyed, trained.compute)
+        self._chart = chart(encoded)
+        self._duet = Duet(trained, stage=stage, survey=self._chart)
+        self._world = stage.world
+        cloud = self._chart.project(np.concatenate([episode.latents for episode in encoded]))
+        low, high = self._world.low, self._world.high
+        self._low, self._half = low, (high - low) / 2
+        self._neutral = (np.clip(np.zeros_like(low), low, high) - low) / self._half - 1
+        self._action = self._neutral
+        self._wanderer = make_policy("smooth-noise", self._world)
+        self._wandering, self._paused = False, False
+        self._ready = True  # waits for someone to act
+        self._goal: Goal | None = None
+        self._pursuit: Pursuit | None = None
+        self._publish(
+            "world", describe_world(trained, stage.world, survey=self._chart, cloud=cloud, neutral=self._neutral)
+        )
+        self._publish_settings()
+        first = int(trained.held_out[0])
+        # With as many frames in mind as the model has ever seen: one frame alone does not show velocity.
+        self._begin_at(first, min(trained.visible, int(trained.recording.whole_frames[first])) - 1)
+
+    @singledispatchmethod
+    def carry_out(self, command: object, viewer: int) -> None:
+        """Do what a viewer asks.
+
+        Raises:
+            WorldModelError: it cannot be done; nothing has changed.
+        """
+        raise NotImplementedError(type(command))
+
+    @carry_out.register
+    def _(self, command: commands.Drive, viewer: int) -> None:
+        if len(command.action) != len(self._neutral):
+            raise WorldModelError(f"{len(command.action)} actions were sent; expected {len(self._neutral)}.")
+        self._action = np.clip(np.array(command.action), -1, 1)
+        if self._pursuit is None and not np.allclose(self._action, self._neutral, atol=0.01):
+            self._ready = False
+        self.driver = viewer
+        self._wandering = False
+
+    @carry_out.register
+    def _(self, command: commands.Pause, viewer: int) -> None:
+        self._paused, self._ready = command.paused, False
+        self.publish_frame()
+
+    @carry_out.register
+    def _(self, command: commands.Step, viewer: int) -> None:
+        self._paused = True
+        self.tick()
+
+    @carry_out.register
+    def _(self, command: commands.Look, viewer: int) -> None:
+        self._duet.look()
+        self.publish_frame()
+
+    @carry_out.register
+    def _(self, command: commands.Wander, viewer: int) -> None:
+        self._wandering = command.on
+        if command.on:
+            self._paused, self._ready = False, False
+        self.driver = None
+        self._wanderer.reset(self._rng, 0)
+
+    @carry_out.register
+    def _(self, command: commands.Begin, viewer: int) -> None:
+        self._end_pursuit()
+        self._duet.begin(self._rng)
+        self._ready = True
+        self.publish_frame()
+
+    @carry_out.register
+    def _(self, command: commands.BeginAt, viewer: int) -> None:
+        self._begin_at(command.episode, command.frame)
+
+    @carry_out.register
+    def _(self, command: commands.ShowEpisode, viewer: int) -> None:
+        episode = self._trained.recording.episode(command.episode)
+        shown = evenly(int(self._trained.recording.whole_frames[command.episode]), SHOWN_FRAMES)
+        text = message("episode", index=command.episode, numbers=shown.tolist(), frames=pngs(episode.frames[shown]))
+        self._publish("episode", text, viewer)
+
+    @carry_out.register
+    def _(self, command: commands.RecordedGoal, viewer: int) -> None:
+        episode = self._duet.recorded(command.episode, command.frame)
+        name = f"episode {command.episode}, frame {command.frame}"
+        self._set_goal(episode.frames[command.frame], name, state_at(episode, command.frame))
+
+    @carry_out.register
+    def _(self, command: commands.DrawnGoal, viewer: int) -> None:
+        p, data = self._trained.recording.provenance, command.image()
+        expected = p.height * p.width * 3
+        if len(data) != expected:
+            raise WorldModelError(f"A drawn goal has {len(data)} bytes; expected {expected}.")
+        self._set_goal(np.frombuffer(data, np.uint8).reshape(p.height, p.width, 3).copy(), "drawn", None)
+
+    @carry_out.register
+    def _(self, command: commands.PlanAndAct, viewer: int) -> None:
+        if self._goal is None:
+            raise WorldModelError("There is no goal yet: choose a recorded frame or draw one.")
+        self._duet.look()
+        self._wandering, self._paused, self._ready = False, False, False
+        self._pursuit = Pursuit(
+            self._settings,
+            goal=self._goal,
+            trained=self._trained,
+            chart=self._chart,
+            seen=self._duet.seen,
+            blocks=self._duet.blocks,
+        )
+
+    @carry_out.register
+    def _(self, command: commands.Stop, viewer: int) -> None:
+        self._end_pursuit()
+        self._wandering = False
+        self.publish_frame()
+
+    @carry_out.register
+    def _(self, command: commands.Settings, viewer: int) -> None:
+        planning_config(self._trained, command)
+        if command.factors != self._settings.factors:
+            self._duet.stage.vary(command.factors)
+        self._settings = command
+        self._publish_settings()
+
+    def _publish_settings(self) -> None:
+        self._publish("settings", message("settings", **asdict(self._settings)))
+
+    def _begin_at(self, episode: int, frame: int) -> None:
+        self._duet.begin_at(episode, frame)
+        self._end_pursuit()
+        self._ready = True
+        self.publish_frame()
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing moves until someone asks for it."""
+        return self._paused or (self._ready and self._pursuit is None)
+
+    @property
+    def dreamt(self) -> int:
+        """How many frames have been dreamt."""
+        return self._duet.dreamt
+
+    def tick(self) -> float:
+        """Do what comes next; return for how long it is to be seen, s."""
+        pursuit = self._pursuit
+        if pursuit is None:
+            self._steer()
+        elif pursuit.phase == "searching":
+            self._publish("round", message("round", **pursuit.next_round()))
+            self.publish_frame()
+            return ROUND_SECONDS
+        elif pursuit.phase == "showing":
+            self._publish("plan", message("plan", **pursuit.plan()))
+            self.publish_frame()
+            return SHOW_SECONDS
+        else:
+            self._pursue(pursuit)
+        return 1 / self._settings.frames_per_second
+
+    def _steer(self) -> None:
+        steps = self._trained.recording.provenance.steps_per_frame
+        if self._wandering:
+            block = np.stack([self._wanderer(self._world) for _ in range(steps)])
+            self._action = (block.mean(0) - self._low) / self._half - 1
+        else:
+            if self.driver is None:
+                self._action = self._neutral
+            action = self._low + (self._action + 1) * self._half
+            block = np.broadcast_to(action.astype(np.float32), (steps, len(action))).copy()
+        self._advance(block)
+        self.publish_frame()
+
+    def _pursue(self, pursuit: Pursuit) -> None:
+        block = pursuit.next_block(self._duet.seen, self._duet.blocks).cpu().numpy()
+        self._action = (block.mean(0) - self._low) / self._half - 1
+        self._advance(block)
+        self._publish("did", message("did", number=pursuit.done, frame=png(self._duet.frame), **pursuit.course()))
+        if self._pursuit is not None and pursuit.phase == "done":
+            self._publish("outcome", message("outcome", frames=pursuit.done, **self._standing()))
+            self._end_pursuit()
+            self._ready = True
+        self.publish_frame()
+
+    def _advance(self, block: NDArray[np.float32]) -> None:
+        """Do `block [K, A]`, for real and in the dream."""
+        try:
+            ended = self._duet.advance(block, look_every=self._settings.look_every)
+            why = "The world ended the episode; a new one has begun."
+        except WorldModelError as error:  # some worlds diverge and say so
+            ended, why = True, f"{error} A new episode has begun."
+        if ended:
+            self._end_pursuit()
+            self._publish("note", message("note", text=why))
+            self._duet.begin(self._rng)
+            self._ready = not self._wandering
+
+    def _end_pursuit(self) -> None:
+        self._pursuit = None
+        self._action, self.driver = self._neutral, None
+
+    def _set_goal(self, image: NDArray[np.uint8], name: str, state: State | None) -> None:
+        self._goal = Goal(image, self._duet.encode(image), state, name)
+        seen = picture_latents(self._trained.model, self._goal.latent, self._trained.compute)
+        at = self._flat(self._goal.latent)
+        self._publish("goal", message("goal", name=name, image=png(image), seen=png(seen), at=at))
+        self.publish_frame()
+
+    def _flat(self, latent: Tensor) -> list[float]:
+        flat: list[float] = rounded(self._chart.project(latent.float().cpu().numpy()), 3)
+        return flat
+
+    def _standing(self) -> dict[str, float | bool | None]:
+        """Return how far the goal is, physically where that is known."""
+        if self._goal is None:
+            return {"to_goal": None, "distance": None, "at_goal": None}
+        distance = None if self._goal.state is None else self._duet.stage.distance(self._goal.state)
+        world = self._world
+        at_goal = None if distance is None or not isinstance(world, Task) else distance <= world.tolerance
+        return {"to_goal": round(self._duet.apart(self._goal.latent), 4), "distance": distance, "at_goal": at_goal}
+
+    def _doing(self) -> str:
+        if self._pursuit is not None:
+            return self._pursuit.phase
+        return "ready" if self._ready else "wandering" if self._wandering else "steering"
+
+    def publish_frame(self) -> None:
+        """Tell all viewers what is to be seen now."""
+        duet = self._duet
+        dreamt = picture_latents(self._trained.model, duet.dream.latent, self._trained.compute)
+        self._publish(
+            "frame",
+            message(
+                "frame",
+                since=duet.since,
+                real=png(duet.frame),
+                dream=png(dreamt),
+                apart=round(duet.apart(duet.dream.latent), 4),
+                parted=duet.parted,
+                at=self._flat(duet.seen[-1]),
+                dreamt=self._flat(duet.dream.latent),
+                action=rounded(self._action, 3),
+                doing=self._doing(),
+                paused=self._paused,
+                rate=round(self.rate, 1),
+                watching=self.watching,
+                **self._standing(),
+            ),
+        )
