@@ -31,10 +31,10 @@ from worldmodel.viewing.report import view_report
 from worldmodel.viewing.video import write_video
 
 CONFIG = EvaluationConfig(
-    planning=PlanningConfig(history=2, cem=CEMConfig(horizon=2, candidates=8, rounds=2, elites=2)),
+    planning=PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2)),
     episodes=3,
-    ahead=6,
-    budget=2,
+    ahead=12,
+    budget=4,
 )
 
 
