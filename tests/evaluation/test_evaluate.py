@@ -17,6 +17,7 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, Trace, floor
 from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, evaluate, read_train_config
 from worldmodel.evaluation.goals import Trial, draw_trials
+from worldmodel.models.interface import Interface
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
@@ -24,6 +25,7 @@ from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 
 ENV, AHEAD = "worldmodel/Reacher-v0", 6
+INTERFACE = Interface(ENV, "top", 32, 32, "fast", 2, 0.02, (-1.0, -1.0), (1.0, 1.0))
 HELD_OUT = np.array([1, 4])
 CONFIG = EvaluationConfig(
     planning=PlanningConfig(history=2, hold=2, horizon=2, cem=CEMConfig(candidates=10, rounds=2, elites=3)),
@@ -90,7 +92,7 @@ def at_rest() -> Trial:
 
 
 def test_who_does_nothing_stays(at_rest: Trial) -> None:
-    distance = floor("zero", ENV, [at_rest], steps=20, seed=0).distance
+    distance = floor("zero", INTERFACE, [at_rest], steps=20, seed=0).distance
     assert distance.shape == (1, 21)
     np.testing.assert_allclose(distance, distance[0, 0], atol=1e-9)
     assert distance[0, 0] > 0.025
@@ -98,7 +100,7 @@ def test_who_does_nothing_stays(at_rest: Trial) -> None:
 
 @pytest.mark.parametrize("name", ["uniform", "smooth-noise"])
 def test_who_acts_at_random_moves_and_repeats(at_rest: Trial, name: str) -> None:
-    one, same, other = (floor(name, ENV, [at_rest] * 2, steps=20, seed=seed).distance for seed in (1, 1, 2))
+    one, same, other = (floor(name, INTERFACE, [at_rest] * 2, steps=20, seed=seed).distance for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
     assert not np.array_equal(one[0], one[1])  # every trial has its own draws
@@ -180,3 +182,10 @@ def test_a_recording_of_another_world_is_refused(
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"config\.json.*Expected the folder of a trained run"):
         read_train_config(tmp_path)
+
+
+def test_the_task_is_played_as_it_was_recorded(at_rest: Trial) -> None:
+    """Whoever acts in a heavier arm gets elsewhere."""
+    heavy = replace(INTERFACE, env_arguments='{"variation": {"mass": 1.0, "seed": 3}}')
+    one, other = (floor("uniform", each, [at_rest], steps=20, seed=0).distance for each in (INTERFACE, heavy))
+    assert not np.array_equal(one, other)

@@ -17,6 +17,7 @@ from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.task import Task
 from worldmodel.evaluation.goals import Trial
 from worldmodel.evaluation.interval import Rate, wilson
+from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningPolicy
 
@@ -80,7 +81,7 @@ def control(
         blocks: T, action blocks to act for; nothing ends a trial early.
     """
     interface = model.interface
-    tasks = [make_task(interface.env) for _ in trials]
+    tasks = [make_task(interface.env, interface.env_arguments) for _ in trials]
     config = RendererConfig(interface.height, interface.width, interface.camera, interface.quality)
     with Renderer(config, model=tasks[0].model) as renderer:
         distances = [_begin(tasks, trials)]
@@ -124,9 +125,9 @@ def seconds_for_one(policy: PlanningPolicy, trials: list[Trial], frames: NDArray
     return float(np.median([policy(torch.from_numpy(frame[None].copy())).seconds for frame in frames[:4]]))
 
 
-def floor(name: str, env: str, trials: list[Trial], *, steps: int, seed: int) -> Trace:
+def floor(name: str, interface: Interface, trials: list[Trial], *, steps: int, seed: int) -> Trace:
     """Let a policy without a model act in every trial for `steps` control steps."""
-    tasks = [make_task(env) for _ in trials]
+    tasks = [make_task(interface.env, interface.env_arguments) for _ in trials]
     policies = [make_policy(name, task) for task in tasks]
     for index, policy in enumerate(policies):
         policy.reset(np.random.default_rng([seed, index]), index)

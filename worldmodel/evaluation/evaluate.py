@@ -184,7 +184,7 @@ def evaluate(
     check_finished(run)
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
     interface = model.interface
-    protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env)
+    protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env, interface.env_arguments)
     trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
     total = protocol.budget + config.oracle
 
@@ -196,7 +196,7 @@ def evaluate(
     )
     trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
-    floors = {name: floor(name, interface.env, trials, steps=steps, seed=config.seed) for name in FLOORS}
+    floors = {name: floor(name, interface, trials, steps=steps, seed=config.seed) for name in FLOORS}
     perfect = (
         oracle(
             config.planning,

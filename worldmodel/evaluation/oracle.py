@@ -57,7 +57,7 @@ def oracle(
 
 def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks: int, seed: int) -> list[float]:
     """Return the distances `[T * K + 1]` of one trial."""
-    task, steps = make_task(interface.env), interface.steps_per_frame
+    task, steps = make_task(interface.env, interface.env_arguments), interface.steps_per_frame
     hold = config.hold or steps
     low, high = torch.tensor(interface.low), torch.tensor(interface.high)
     planner = make_planner(config.planner, config, PlanSpace(low, high, config.horizon, steps // hold))

@@ -19,6 +19,7 @@ class Interface:
         control_seconds: time between two control steps, s.
         low, high: bounds of the A actuators, each in its own unit.
         recording: fingerprint of the recording, by which its held-out episodes are known.
+        env_arguments: what the environment was made with, a JSON object.
     """
 
     env: str
@@ -31,6 +32,7 @@ class Interface:
     low: tuple[float, ...]
     high: tuple[float, ...]
     recording: str = ""
+    env_arguments: str = "{}"
 
     @property
     def block(self) -> int:

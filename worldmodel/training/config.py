@@ -118,4 +118,5 @@ def interface_of(recording: Recording) -> Interface:
         low=provenance.low,
         high=provenance.high,
         recording=recording.fingerprint,
+        env_arguments=provenance.env_arguments,
     )

@@ -125,8 +125,8 @@ def act_again(
         numbers: of the trials.
         progress: is told after each how many are done.
     """
-    task = make_task(trained.model.interface.env)
     interface = trained.model.interface
+    task = make_task(interface.env, interface.env_arguments)
     ahead = config.frames(interface.steps_per_frame).ahead
     drawn = draw_trials(trained.recording, trained.held_out, task, count=config.episodes, ahead=ahead, seed=config.seed)
     film = RendererConfig(interface.height, interface.width, interface.camera, interface.quality)
