@@ -133,3 +133,12 @@ def test_straightness_known_answers() -> None:
     corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]])[None]
     for latents, expected in ((line, 1), (there_and_back, -1), (corner, 0)):
         assert straightness(latents).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_teacher_begins_as_the_encoder_is(tiny_model: WorldModel) -> None:
+    objective = MaskedFuture(replace(CONFIG, anti_collapse="teacher"), model=tiny_model)
+    for parameter in tiny_model.encoder.parameters():  # it learns by another objective first
+        torch.nn.init.constant_(parameter, 0.5)
+    objective.begin(tiny_model)
+    assert objective.teacher is not None
+    assert all((parameter == 0.5).all() for parameter in objective.teacher.parameters())

@@ -118,6 +118,11 @@ class MaskedFuture(Objective):
         )
 
     @torch.no_grad()
+    def begin(self, model: WorldModel) -> None:
+        if self.teacher is not None:
+            self.teacher.load_state_dict(model.encoder.state_dict())
+
+    @torch.no_grad()
     def after_step(self, model: WorldModel, progress: float) -> None:
         if self.teacher is not None:
             follow(self.teacher, model.encoder, self.config.teacher, progress)

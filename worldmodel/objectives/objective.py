@@ -77,5 +77,9 @@ class Objective(nn.Module, ABC):
             )
 
     @torch.no_grad()
+    def begin(self, model: WorldModel) -> None:
+        """Take the model as it is when training by this objective begins: it may have learned since it was made."""
+
+    @torch.no_grad()
     def after_step(self, model: WorldModel, progress: float) -> None:
         """Follow a step of the optimiser, such as by moving a teacher; `progress` is the share of the stage done."""

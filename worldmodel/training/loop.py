@@ -79,8 +79,10 @@ class StageLoop:
         self._learner = Learner(stage, model)
         if start.stage != stage.name:
             start = Position(stage.name, 0, 0.0, start.total, 0.0, start.seconds)
-        elif start.step:
+        if start.step:
             self._learner.load(load_training(newest(place.run)))
+        else:
+            stage.begin(model)
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
         self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute, place.processes.count)

@@ -42,6 +42,10 @@ class Processes:
             )
         return batch // self.count
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.sum(torch.zeros((), device=_device() if self.count > 1 else None))
+
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all processes, in place."""
         if self.count > 1:

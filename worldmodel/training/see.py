@@ -74,6 +74,9 @@ class SeeStage(Stage):
             )
             yield [partial(compute_loss, ClipTensors(frames, actions)) for frames, actions in parts]
 
+    def begin(self, model: WorldModel) -> None:
+        self._objective.begin(model)
+
     def after_step(self, model: WorldModel, progress: float) -> None:
         self._objective.after_step(model, progress)
 

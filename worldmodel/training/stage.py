@@ -86,6 +86,9 @@ class Stage(ABC):
     def losses(self, model: WorldModel, first: int) -> Iterator[Sequence[ComputeLoss]]:
         """Yield, for steps `first`, `first + 1`, …, what computes each part of the step."""
 
+    def begin(self, model: WorldModel) -> None:  # noqa: B027
+        """Do what comes before the first step."""
+
     def after_step(self, model: WorldModel, progress: float) -> None:  # noqa: B027  most stages have nothing to do
         """Follow a step of the optimiser; `progress` is the share of the stage that is done."""
 

@@ -152,6 +152,7 @@ class Trainer:
 
     def _begin(self) -> Position | None:
         """Write the configuration, now that all else is known to fit; return where an earlier part stopped."""
+        self._processes.wait()  # until all have looked into the folder
         if self._processes.leads:
             self.run.mkdir(parents=True, exist_ok=True)
             (self.run / CONFIG).write_text(to_json(self.config), encoding="utf-8")
