@@ -64,6 +64,11 @@ class Task(XmlWorld):
     def distance(self, state: State, goal: State) -> float:
         """Return how far `state` is from `goal`, in `unit`."""
 
+    @property
+    def varies_every_episode(self) -> bool:
+        """Whether each reset gives the task other looks or physics."""
+        return self._variation.every_episode
+
     def vary(self, variation: Variation) -> None:
         """Make the task differ from its plain form by `variation`, and by nothing that was asked for before."""
         self._variation = variation

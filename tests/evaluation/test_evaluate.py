@@ -12,6 +12,7 @@ import pytest
 
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.envs.reacher import Reacher
+from worldmodel.envs.variation import Variation
 from worldmodel.envs.world import State
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, Trace, floor
@@ -189,3 +190,9 @@ def test_the_task_is_played_as_it_was_recorded(at_rest: Trial) -> None:
     heavy = replace(INTERFACE, env_arguments='{"variation": {"mass": 1.0, "seed": 3}}')
     one, other = (floor("uniform", each, [at_rest], steps=20, seed=0).distance for each in (INTERFACE, heavy))
     assert not np.array_equal(one, other)
+
+
+def test_a_recording_that_varies_every_episode_is_not_planned_in(recording: Recording, task: Reacher) -> None:
+    task.vary(Variation(colour=0.5, every_episode=True))
+    with pytest.raises(WorldModelError, match="varies every episode"):
+        draw_trials(recording, HELD_OUT, task, count=1, ahead=AHEAD, seed=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -191,9 +191,8 @@ def evaluate(
     def tell(before: int) -> Progress | None:
         return (lambda done, _: progress(before + done, total)) if progress else None
 
-    policy = PlanningPolicy(
-        config.planning, model=model, compute=compute, seed=config.seed, guides=load_guides(run, model)
-    )
+    planning = replace(config.planning, history=min(config.planning.history, training.masking.visible))
+    policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed, guides=load_guides(run, model))
     trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
     floors = {name: floor(name, interface, trials, steps=steps, seed=config.seed) for name in FLOORS}

@@ -48,8 +48,15 @@ def draw_trials(
         seed: makes the choice repeatable.
 
     Raises:
-        WorldModelError: the episodes are too short, or nearly everything is solved at the start.
+        WorldModelError: the episodes are too short, nearly everything is solved at the start, or the task's looks or
+            physics differ from episode to episode.
     """
+    if task.varies_every_episode:
+        raise WorldModelError(
+            f"The recording '{recording.folder}' varies every episode, so a goal's picture shows another world than "
+            "the robot would act in. Plan in a recording that was made without variation, or with one that is the same "
+            "in every episode."
+        )
     rng = np.random.default_rng([seed, count, ahead])
     long_enough = episodes[recording.whole_frames[episodes] > ahead]
     if not len(long_enough):

@@ -135,7 +135,7 @@ def read_card(folder: Path) -> Card:
         return from_json(Card, path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"'{path}' is missing or damaged ({error}). Use an older checkpoint or train again."
+            f"'{path}' is missing or damaged, or of another version of worldmodel ({error}). Train again."
         ) from error
 
 

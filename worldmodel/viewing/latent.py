@@ -72,7 +72,7 @@ def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, turning: NDAr
                 axes, name, places, states[points, column], f"qpos {column}", column in np.flatnonzero(turning)
             )
     spectrum, falling, faithful = below.subplots(1, 3)
-    _draw_spectrum(spectrum, survey.variance, effective_rank_of(latents))
+    _draw_spectrum(spectrum, survey.variance, rankme(torch.from_numpy(latents)))
     _draw_falling(falling, encoded[:CURVES], survey)
     _draw_faithful(faithful, latents, states, survey, turning)
     return figure
@@ -83,11 +83,6 @@ def goal_distances(episode: EncodedEpisode, unrelated: float) -> NDArray[np.floa
     apart = episode.latents.astype(np.float64) - episode.latents[-1]
     distances: NDArray[np.float64] = (apart**2).mean(-1) / unrelated
     return distances
-
-
-def effective_rank_of(latents: NDArray[np.float32]) -> float:
-    """Return RankMe of `[N, D]`."""
-    return rankme(torch.from_numpy(latents))
 
 
 def _draw_points(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.viewing.data import recording_facts, view_recording
 from worldmodel.viewing.find import Trained
@@ -84,9 +85,17 @@ def _latent(trained: Trained, out: Path) -> Section:
     return Section("Latents", text, (), (picture,), command)
 
 
+def _is_of(report: Path, trained: Trained) -> bool:
+    """Return whether a report is there and of this run: the one beside it may be of another."""
+    if not report.is_file():
+        return False
+    held = ControlReport.read(report)
+    return (held.env, held.training_seed) == (trained.model.interface.env, trained.config.seed)
+
+
 def _plan(trained: Trained, out: Path) -> Section | None:
     folders = (trained.folder / "plan", trained.folder.resolve().parent / "plan")
-    folder = next((folder for folder in folders if (folder / REPORT).is_file()), None)
+    folder = next((folder for folder in folders if _is_of(folder / REPORT, trained)), None)
     if folder is None:
         return None
     _, config = read_report(folder)

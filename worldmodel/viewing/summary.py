@@ -180,10 +180,3 @@ def _mark(axes: Axes, first: int, stop: int, text: str, frames: NDArray[np.uint8
     if stop > first:
         axes.plot([first * pitch, stop * pitch - 6], [-4, -4], color=GREY, lw=1.2, clip_on=False)
         axes.text((first + stop) / 2 * pitch - 3, -7, text, ha="center", va="bottom", fontsize=9, color=INK)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9, colors=INK)
-    axes.grid(axis="y", color="#e5e7eb", lw=0.8)
-    axes.set_axisbelow(True)
