@@ -346,3 +346,42 @@ def test_an_impossible_stage_is_refused() -> None:
     for field, value in (("accumulate", 3), ("accumulate", 0), ("average", 1.0), ("average", -0.1), ("share", 0.0)):
         with pytest.raises(WorldModelError, match=f"{field}.* is {value}"):
             replace(StageConfig(steps=1, batch=4, length=3), **{field: value})
+
+
+def test_video_alone_goes_on_where_it_stopped(
+    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path
+) -> None:
+    """Without actions inverse dynamics learns nothing, and is still part of what is saved."""
+    pytest.importorskip("av")
+    from worldmodel.cli.main import run
+
+    assert run(["export", str(reacher), "--format", "video", "--lossy", "--out", str(tmp_path / "videos")]) == 0
+    videos = [str(path) for path in sorted((tmp_path / "videos").glob("*.mp4"))]
+    assert run(["import", *videos, "--out", str(tmp_path / "recording")]) == 0
+
+    def stop(stage: str, done: int, *_: object) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with Recording.open(tmp_path / "recording") as video:
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(tiny_train_config, recording=video, run=tmp_path / "run", compute=cpu).train(stop)
+        Trainer(tiny_train_config, recording=video, run=tmp_path / "run", compute=cpu).train()
+    assert read_card(newest(tmp_path / "run")).position.finished
+
+
+def test_settings_may_change_until_there_is_a_checkpoint(
+    tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
+) -> None:
+    Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu)  # and nothing was trained
+    Trainer(replace(tiny_train_config, seed=9), recording=recording, run=tmp_path, compute=cpu)
+
+
+def test_a_checkpoint_being_replaced_still_counts(
+    tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
+) -> None:
+    Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
+    last = newest(tmp_path)
+    last.rename(last.with_name(f"{last.name}.replaced"))  # killed between two renames
+    assert newest(tmp_path).name == f"{last.name}.replaced"
+    assert load_model(tmp_path)

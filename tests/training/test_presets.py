@@ -12,7 +12,6 @@ from worldmodel.config import from_json, to_json
 from worldmodel.errors import WorldModelError
 from worldmodel.models.presets import PRESETS
 from worldmodel.models.vit import ViTEncoderConfig
-from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.objectives.registry import OBJECTIVES, objective_name
 from worldmodel.training.config import TrainConfig, read_train_config
 from worldmodel.training.presets import train_config
@@ -31,16 +30,8 @@ def test_every_preset_with_every_objective(size: str, objective: str) -> None:
     config = train_config(size, objective)
     assert objective_name(config.objective) == objective
     assert from_json(TrainConfig, to_json(config)) == config
-    assert config.masking == (config.objective if objective == "masked-future" else MaskedFutureConfig())
-
-
-def test_weight_against_collapse_times_batch_is_held() -> None:
-    tiny, small = train_config("tiny"), train_config("small")
-    assert isinstance(tiny.objective, MaskedFutureConfig)
-    assert isinstance(small.objective, MaskedFutureConfig)
-    assert tiny.objective.anti_collapse_weight * tiny.see.batch == pytest.approx(
-        small.objective.anti_collapse_weight * small.see.batch
-    )
+    assert config.masking == (config.objective if objective == "masked-future" else config.dynamics)
+    assert config.masking.anti_collapse_weight * config.see.batch == pytest.approx(32)
 
 
 def test_unknown_names_and_needless_tuning_are_refused() -> None:

@@ -191,8 +191,8 @@ def test_a_refused_start_leaves_the_folder_free(
 
 
 def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2, "tra')
-    log = RunLog(tmp_path)
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "tra')  # saved last at step 1
+    log = RunLog(tmp_path, step=1)
     log.scalars(3, {"train/loss": 0.5})
     log.close()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

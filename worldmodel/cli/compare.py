@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -15,6 +16,7 @@ from worldmodel.cli.measure import measure_with_bar
 from worldmodel.cli.plan import plan_with_bar
 from worldmodel.cli.probe import probe_with_bar
 from worldmodel.cli.train import train_with_bars
+from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.comparison import ComparedRun, Comparison, compare
@@ -24,9 +26,11 @@ from worldmodel.evaluation.physical import has_states
 from worldmodel.evaluation.probe import ProbeConfig
 from worldmodel.evaluation.probes.report import ProbeReport
 from worldmodel.evaluation.probes.tuning import TuneConfig
-from worldmodel.objectives.registry import OBJECTIVES
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.registry import OBJECTIVES, make_objective
 from worldmodel.tasks import TASKS
 from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.training.config import interface_of
 from worldmodel.training.presets import train_config
 
 
@@ -62,6 +66,12 @@ class Command:
     def run(self) -> None:
         if not self.objectives or not self.seeds:
             raise WorldModelError("Nothing to compare: expected at least one objective and one seed.")
+        if len(set(self.seeds)) < len(self.seeds) or len(set(self.objectives)) < len(self.objectives):
+            raise WorldModelError(
+                f"objectives are {self.objectives} and seeds {self.seeds}; expected each once: a run counts once."
+            )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise WorldModelError("A comparison runs in one process. Start it without torchrun.")
         console = Console(highlight=False)
         with Recording.open(self.recording) as recording:
             found = compare(list(self._runs(recording, console)))
@@ -70,7 +80,9 @@ class Command:
         console.print(f"Table: {self.out / 'comparison.md'}", soft_wrap=True)
 
     def _runs(self, recording: Recording, console: Console) -> Iterator[ComparedRun]:
-        configs = {name: train_config(self.preset, name) for name in self.objectives}  # unknown names are told at once
+        configs = {name: train_config(self.preset, name) for name in self.objectives}
+        for config in configs.values():  # what does not fit is told before the first training
+            make_objective(config.objective, model=WorldModel(config.model, interface=interface_of(recording)))
         for seed in self.seeds:
             for name in configs:
                 fine_tune = self.fine_tune and name != "masked-future"
@@ -83,14 +95,15 @@ class Command:
     def _report(self, name: str, seed: int, run: Path, recording: Recording) -> ComparedRun:
         """Make those reports that are not there yet."""
         measured, probed, controlled = (run / part / "report.json" for part in ("measure", "probe", "plan"))
-        if not measured.exists():
+        if not _is_made(measured, self.measure):
             measure_with_bar(self.measure, run, recording, measured.parent, self.device)
         states = has_states([recording.episode(0)])
-        if states and not probed.exists():
+        if states and not _is_made(probed, self.probe):
             probe_with_bar(self.probe, run, recording, probed.parent, self.device)
         task = recording.provenance.env in TASKS
-        if task and not controlled.exists():
-            plan_with_bar(replace(self.plan, seed=seed), run, recording, controlled.parent, self.device)
+        plan = replace(self.plan, seed=seed)
+        if task and not _is_made(controlled, plan):
+            plan_with_bar(plan, run, recording, controlled.parent, self.device)
         return ComparedRun(
             objective=name,
             seed=seed,
@@ -99,6 +112,12 @@ class Command:
             probe=ProbeReport.read(probed) if states else None,
             control=ControlReport.read(controlled) if task else None,
         )
+
+
+def _is_made(report: Path, config: Any) -> bool:
+    """Return whether a report is there, made with this configuration."""
+    beside = report.with_name("config.json")
+    return report.exists() and beside.exists() and beside.read_text(encoding="utf-8") == to_json(config)
 
 
 def print_comparison(found: Comparison, console: Console) -> None:

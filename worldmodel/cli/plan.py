@@ -48,8 +48,6 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
     """Evaluate with a progress bar; write `config.json`, `report.json` and the videos into `out`."""
     compute = choose_compute(device)
     model = load_model(run, compute.device)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(to_json(config), encoding="utf-8")
     with bar("Controlling") as shown:
         evaluation = evaluate(
             config,
@@ -59,6 +57,8 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
             compute=compute,
             progress=lambda done, blocks: shown.update(done, blocks),
         )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(to_json(config), encoding="utf-8")
     evaluation.report.write(out / "report.json")
     seconds_per_frame = model.interface.steps_per_frame * model.interface.control_seconds
     write_control_videos(evaluation, out / "videos", seconds_per_frame=seconds_per_frame)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,8 @@ class Command:
     def run(self) -> None:
         with Recording.open(self.recording) as recording:
             train_with_bars(self.config, recording, self.out, self.device, resume=self.resume)
-        Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
+        if int(os.environ.get("RANK", "0")) == 0:
+            Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
 
 
 def defaults(arguments: Sequence[str]) -> Command:
@@ -68,7 +70,7 @@ def defaults(arguments: Sequence[str]) -> Command:
     parser.add_argument("--preset", default=Command.preset)
     parser.add_argument("--encoder", default=Command.encoder)
     parser.add_argument("--objective", default=Command.objective)
-    parser.add_argument("--fine-tune", "--fine_tune", action="store_true")
+    parser.add_argument("--fine-tune", "--fine_tune", action=argparse.BooleanOptionalAction, default=False)
     chosen, _ = parser.parse_known_args(arguments)
     config = train_config(chosen.preset, chosen.objective, encoder=chosen.encoder, fine_tune=chosen.fine_tune)
     return Command(tyro.MISSING, config=config)
@@ -80,6 +82,8 @@ def train_with_bars(
     """Train, with a progress bar for each stage; under torchrun, together with the other processes."""
     with joined(device) as processes:
         compute = choose_compute(device)
+        # timings are noisy, and all must compute alike
+        compute = replace(compute, bf16=bool(processes.first(float(compute.bf16))))
         trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume, processes=processes)
         if not processes.leads:
             trainer.train()

@@ -159,4 +159,4 @@ def _mean(probes: Sequence[ProbeReport], kind: Literal["positions", "velocities"
             spread = getattr(result.readings, kind)
             if (result.source, result.method, result.features) == READ and spread:
                 found.setdefault(f"{result.labels:.3g}", []).append(spread.mean)
-    return {f"{float(share):.0%}": sum(values) / len(values) for share, values in found.items()}
+    return {f"{100 * float(share):.3g}%": sum(values) / len(values) for share, values in found.items()}

@@ -20,6 +20,10 @@ class DecoderConfig:
 
     width: int = 128
 
+    def __post_init__(self) -> None:
+        if self.width < 2 or self.width % 2:
+            raise WorldModelError(f"width of the decoder is {self.width}; expected an even number, at least 2.")
+
 
 class Decoder(nn.Module):
     """Draw the frame that a latent stands for.

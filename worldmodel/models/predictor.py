@@ -30,6 +30,11 @@ class PredictorConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("width", "depth", "positions"):
+            if getattr(self, name) < 1:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if not 0 <= self.dropout < 1:
+            raise WorldModelError(f"dropout is {self.dropout}; expected 0 or a share below 1.")
         if self.heads < 1 or self.width % self.heads:
             raise WorldModelError(f"heads is {self.heads}; expected a divisor of width ({self.width}).")
 

@@ -10,7 +10,7 @@ class Draws:
     """Draws for the joint batch, of which each process takes the rows of its own clips.
 
     All processes hold a generator of the same seed. What is drawn for a clip is then the same, whatever the
-    number of processes that the batch is shared among.
+    number of processes that the batch is shared among (where a step is not worked off in parts).
 
     Args:
         generator: on the device on which numbers are wanted; in the same state in every process.

@@ -21,12 +21,14 @@ from torch import Tensor
 from worldmodel.config import from_json, to_json
 from worldmodel.datasets.disk import sync
 from worldmodel.errors import CheckpointError
+from worldmodel.interrupts import signals_held
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 
 Tensors = dict[str, Tensor]
 
 FOLDER = "checkpoints"
+REPLACED = ".replaced"  # of a checkpoint that another of the same number takes the place of
 KEPT = 2  # the newest, and one before it
 
 
@@ -70,9 +72,8 @@ def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: P
     """
     folder = run / FOLDER
     partial, final = folder / f"{position.total:08d}.partial", folder / f"{position.total:08d}"
-    aside = folder / f"{position.total:08d}.replaced"
-    for leftover in (partial, aside):
-        shutil.rmtree(leftover, ignore_errors=True)
+    aside = folder / f"{position.total:08d}{REPLACED}"
+    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         for name, tensors in (("model", model.state_dict()), ("training", training)):
@@ -89,10 +90,12 @@ def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: P
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if final.exists():  # the same step again, such as after Ctrl-C: never without a whole one
-        final.rename(aside)
-    partial.rename(final)
-    sync(folder)
+    with signals_held():
+        if final.exists():  # the same step again, such as after Ctrl-C: `aside` counts until the new one is there
+            shutil.rmtree(aside, ignore_errors=True)
+            final.rename(aside)
+        partial.rename(final)
+        sync(folder)
     shutil.rmtree(aside, ignore_errors=True)
     for old in _finished(run)[:-KEPT]:
         shutil.rmtree(old)
@@ -169,4 +172,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def _finished(run: Path) -> list[Path]:
     folder = run / FOLDER
-    return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    whole = {path.name.removesuffix(REPLACED): path for path in folder.glob(f"*{REPLACED}")}
+    whole |= {path.name: path for path in folder.glob("*") if path.name.isdigit()}
+    return [whole[name] for name in sorted(whole)]

@@ -74,6 +74,19 @@ class TrainConfig:
                 f"forecast.length is {self.forecast.length} and model.predictor.positions is "
                 f"{self.model.predictor.positions}; expected the same, so that every position is trained. Set both."
             )
+        learning = {"forecast": self.forecast.length}
+        if isinstance(self.objective, MaskedFutureConfig):
+            learning["see"] = self.see.length
+        elif self.tune:
+            learning["tune"] = self.tune.length
+        for stage, length in learning.items():
+            if self.masking.visible >= length:
+                raise WorldModelError(
+                    f"visible is {self.masking.visible} and {stage}.length {length}; expected fewer, so that something "
+                    "is masked."
+                )
+        if not self.whiten_floor >= 0:
+            raise WorldModelError(f"whiten_floor is {self.whiten_floor}; expected 0 or more.")
         for name in ("log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")

@@ -22,7 +22,7 @@ class RunLog:
 
     def __init__(self, run: Path, step: int = 0) -> None:
         run.mkdir(parents=True, exist_ok=True)
-        _drop_torn_line(run / "log.jsonl")
+        _drop_lines_after(run / "log.jsonl", step)
         self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
 
@@ -51,9 +51,13 @@ class RunLog:
         self._lines.close()
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a kill or a full disk left unfinished."""
-    if path.exists():
-        text = path.read_bytes()
-        if not text.endswith(b"\n"):
-            path.write_bytes(text[: text.rfind(b"\n") + 1])
+def _drop_lines_after(path: Path, step: int) -> None:
+    """Cut off what a kill or a full disk left unfinished, and what the run that goes on will log again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    path.write_bytes(b"".join(kept))

@@ -85,7 +85,7 @@ class StageLoop:
             stage.begin(model)
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
-        self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute, place.processes.count)
+        self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute)
         module = _StepModule(model, stage.own)
         shared = place.processes.count > 1
         self._module = DistributedDataParallel(module, broadcast_buffers=False) if shared else module
@@ -131,7 +131,8 @@ class StageLoop:
                     if asked_to_leave():
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
-            self._save()
+            with signals_held():  # torchrun sends SIGTERM after the terminal's Ctrl-C
+                self._save()
             raise
         return self.position
 
@@ -159,20 +160,22 @@ class StageLoop:
         torch.manual_seed(seed + processes.rank)  # dropout draws from PyTorch's own generator
         generator = torch.Generator(compute.device).manual_seed(seed)
         draws = Draws(generator, rank=processes.rank, ranks=processes.count)
+        logs: dict[str, Tensor] = {}
         for number, part in enumerate(parts):
             later = number + 1 < len(parts)
             module = self._module
             with module.no_sync() if later and isinstance(module, DistributedDataParallel) else nullcontext():
                 with compute.autocast():
                     step = cast(Step, self._module(part, draws))
-                if not torch.isfinite(step.loss):
+                if not processes.all(bool(torch.isfinite(step.loss))):
                     raise WorldModelError(
                         f"Training diverged at step {self._step} of '{self._stage.name}': the loss is "
                         f"{step.loss.item():.4g}; expected a finite number. The last checkpoint is kept. Train with a "
                         "smaller learning_rate."
                     )
                 (step.loss / len(parts)).backward()  # type: ignore[no-untyped-call]
-        return step.logs
+            logs = {name: logs.get(name, 0) + value / len(parts) for name, value in step.logs.items()}
+        return logs
 
     def _report(self, logs: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
         """Log what the last step gave and what validation finds; return it by tag."""

@@ -31,6 +31,18 @@ class OptimiserConfig:
     beta1: float = 0.9
     beta2: float = 0.95
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or a share below 1.")
+        if self.warmup < 0 or not self.weight_decay >= 0:
+            raise WorldModelError(
+                f"warmup and weight_decay are {self.warmup} and {self.weight_decay}; expected 0 or more."
+            )
+
 
 class Optimiser:
     """Train some of a model's parameters.

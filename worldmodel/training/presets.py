@@ -46,14 +46,17 @@ def train_config(
 
 
 def _for_a_gpu(config: TrainConfig) -> TrainConfig:
-    objective = config.objective
-    if isinstance(objective, MaskedFutureConfig):  # weight times batch stays what it is for `tiny`
-        weight = objective.anti_collapse_weight * config.see.batch / LARGE_BATCH
-        objective = replace(objective, anti_collapse_weight=weight)
+    objective, dynamics = config.objective, config.dynamics
+    less = config.see.batch / LARGE_BATCH  # weight times batch stays what it is for `tiny`
+    if isinstance(objective, MaskedFutureConfig):
+        objective = replace(objective, anti_collapse_weight=objective.anti_collapse_weight * less)
+    if dynamics:
+        dynamics = replace(dynamics, anti_collapse_weight=dynamics.anti_collapse_weight * less)
     gently = OptimiserConfig(learning_rate=3e-4, warmup=1000)
     return replace(
         config,
         objective=objective,
+        dynamics=dynamics,
         see=StageConfig(steps=30_000, batch=LARGE_BATCH, length=5, share=0.6, optimiser=gently),
         forecast=StageConfig(steps=30_000, batch=256, length=8, share=0.3, average=0.999, optimiser=gently),
         draw=StageConfig(steps=5_000, batch=32, length=5, share=0.1),

@@ -52,6 +52,10 @@ class Processes:
             distributed.all_reduce(values)
         return values
 
+    def all(self, fine: bool) -> bool:
+        """Return whether all processes are fine: they must stop together, or those that go on wait for ever."""
+        return fine if self.count == 1 else not self.sum(torch.tensor(float(not fine), device=_device()))
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Return means over all processes."""
         if self.count == 1 or not values:
@@ -89,11 +93,13 @@ def joined(device: str = "auto") -> Iterator[Processes]:
         device: as `choose_compute` takes it; on GPUs the processes talk through NCCL, else through Gloo.
 
     Raises:
-        WorldModelError: there are more processes here than GPUs.
+        WorldModelError: there are more processes here than GPUs, or one GPU is named for all of them.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
+    if device not in ("auto", "cpu", "cuda"):
+        raise WorldModelError(f"Device '{device}' is one for several processes; expected 'auto', 'cpu' or 'cuda'.")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     on_gpus = device != "cpu" and torch.cuda.is_available()
     if on_gpus:

@@ -17,11 +17,10 @@ class SpeedMeter:
     Args:
         frames: that all processes together see in a step.
         compute: whose rate of matrix multiplication is the limit.
-        processes: that share the step.
     """
 
-    def __init__(self, frames: int, compute: Compute, processes: int) -> None:
-        self._frames, self._compute, self._processes = frames, compute, processes
+    def __init__(self, frames: int, compute: Compute) -> None:
+        self._frames, self._compute = frames, compute
         self._flops: int | None = None
         self.restart()
 

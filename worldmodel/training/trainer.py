@@ -70,6 +70,8 @@ class Trainer:
         """
         if self._position:
             load_weights(newest(self.run), self.model)
+            if self._position.finished:
+                return self.model.eval()
         if self.config.compile:
             self.model.encoder.compile()
             self.model.predictor.compile()
@@ -134,7 +136,8 @@ class Trainer:
         clips = Clips(recording, episodes, length=config.draw.length)
         stages.append(DrawStage(config.draw, clips=clips, compute=compute, processes=processes, seed=config.seed))
         for stage in stages:
-            processes.share(stage.config.batch // stage.config.accumulate, f"{stage.name}.batch")
+            part = f" / accumulate ({stage.config.accumulate})" if stage.config.accumulate > 1 else ""
+            processes.share(stage.config.batch // stage.config.accumulate, f"{stage.name}.batch{part}")
         return stages
 
     def _check_folder(self, resume: bool) -> None:
@@ -144,7 +147,7 @@ class Trainer:
                 raise CheckpointError(
                     f"'{self.run}' already holds a run. Leave out --no-resume to continue it, or choose another --out."
                 )
-            if read_train_config(self.run) != self.config:
+            if has_checkpoint(self.run) and read_train_config(self.run) != self.config:
                 raise CheckpointError(
                     f"'{self.run}' was begun with another configuration (see {path}). Resume with the same settings, "
                     "or choose another --out."
@@ -155,7 +158,9 @@ class Trainer:
         self._processes.wait()  # until all have looked into the folder
         if self._processes.leads:
             self.run.mkdir(parents=True, exist_ok=True)
-            (self.run / CONFIG).write_text(to_json(self.config), encoding="utf-8")
+            partial = self.run / f"{CONFIG}.partial"
+            partial.write_text(to_json(self.config), encoding="utf-8")
+            partial.rename(self.run / CONFIG)
         if not has_checkpoint(self.run):
             return None
         card = read_card(newest(self.run))
