@@ -20,6 +20,7 @@ from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
+from worldmodel.viewing.live.commands import Drive
 from worldmodel.viewing.live.serve import LiveServer
 
 exceptions = pytest.importorskip("websockets.exceptions")
@@ -230,6 +231,12 @@ def test_a_driver_who_leaves_lets_go_and_an_empty_house_rests(
     dreamt = server.session.frames
     time.sleep(0.3)
     assert server.session.frames == dreamt
+
+
+def test_who_has_left_drives_no_more_whatever_was_still_waiting(viewer: Any, server: LiveServer) -> None:
+    server.session.submit(-1, Drive((1.0, 1.0)))
+    server.session.left(-1)
+    viewer.wait("frame", lambda frame: frame["action"] == [0, 0] and frame["since"] > 5)
 
 
 def test_no_more_than_may_watch(server: LiveServer, connect: Callable[[], Any]) -> None:

@@ -92,6 +92,11 @@ class Play:
         self._wandering = False
 
     @carry_out.register
+    def _(self, command: commands.Left, viewer: int) -> None:
+        if self.driver == viewer:
+            self.driver = None
+
+    @carry_out.register
     def _(self, command: commands.Pause, viewer: int) -> None:
         self._paused, self._ready = command.paused, False
         self.publish_frame()

@@ -35,6 +35,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUSY = "Too many commands wait already, and this one was dropped: try again when the search is over, or stop it."
 
 # Why a connection is closed; the page tells people.
 WRONG_TOKEN, TOO_MANY_VIEWERS, TOO_MANY_MISTAKES, ENDED = 4401, 4429, 4400, 4410
@@ -123,10 +124,13 @@ class Live:
                 mistakes += 1
                 continue
             try:
-                self._session.submit(viewer.number, read_command(text))
+                heeded = self._session.submit(viewer.number, read_command(text))
             except WorldModelError as error:
                 mistakes += 1
                 viewer.tell("note", message("note", text=str(error)))
+            else:
+                if not heeded:
+                    viewer.tell("note", message("note", text=BUSY))
 
 
 class _File:
