@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,10 +23,11 @@ from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
 from worldmodel.viewing.live.commands import Drive
-from worldmodel.viewing.live.serve import LiveServer
+from worldmodel.viewing.live.serve import LiveServer, ServeConfig
 
 exceptions = pytest.importorskip("websockets.exceptions")
 client = pytest.importorskip("websockets.sync.client")
+Serve = Callable[[ServeConfig], AbstractContextManager[LiveServer]]
 
 
 def picture(address: str) -> np.ndarray:
@@ -278,12 +281,31 @@ def test_no_file_but_the_pages_own_is_served(server: LiveServer) -> None:
 
 def test_other_sites_cannot_reach_it(server: LiveServer) -> None:
     """Neither a page of another origin, nor one whose name was made to point here."""
-    assert get(server, "/", Host="evil.example").status == 403
-    address = server.url.replace("http", "ws") + "live"
-    with pytest.raises(exceptions.InvalidStatus):
-        client.connect(address, origin="http://evil.example")
-    with pytest.raises(exceptions.InvalidStatus):
-        client.connect(address, additional_headers={"Host": "evil.example"})
+    for host in ("evil.example", "[", "[localhost"):
+        assert get(server, "/", Host=host).status == 403
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Version": "13",
+    }
+    assert get(server, "/live", **upgrade, Origin=server.url[:-1]).status == 101
+    for foreign in ({"Origin": "http://evil.example"}, {"Origin": "http://["}, {"Host": "evil.example"}, {"Host": "["}):
+        assert get(server, "/live", **upgrade, **foreign).status == 403, foreign
+
+
+def test_a_token_must_be_the_right_one(serve: Serve) -> None:
+    with serve(ServeConfig(host="0.0.0.0", port=0)) as server:
+        address = f"ws://127.0.0.1:{urlsplit(server.url).port}/live"
+        for token in ("", "wrong", "\ud800", "é", 7, None):
+            with client.connect(address) as socket:
+                socket.send(json.dumps({"type": "hello", "token": token}))
+                with pytest.raises(exceptions.ConnectionClosed) as closed:
+                    socket.recv(10)
+                assert closed.value.rcvd.code == 4401
+        with client.connect(address) as socket:
+            socket.send(json.dumps({"type": "hello", "token": server.token}))
+            assert json.loads(socket.recv(20))["type"] == "world"
 
 
 def test_a_greeting_must_be_one(server: LiveServer) -> None:
