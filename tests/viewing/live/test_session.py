@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from worldmodel.viewing.live.serve import LiveServer, ServeConfig
 
 exceptions = pytest.importorskip("websockets.exceptions")
 client = pytest.importorskip("websockets.sync.client")
+silence = pytest.importorskip("worldmodel.viewing.live.silence")
 Serve = Callable[[ServeConfig], AbstractContextManager[LiveServer]]
 
 
@@ -294,24 +296,45 @@ def test_other_sites_cannot_reach_it(server: LiveServer) -> None:
         assert get(server, "/live", **upgrade, **foreign).status == 403, foreign
 
 
+def test_a_crowd_of_the_silent_keeps_nobody_out(
+    server: LiveServer, connect: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those who say nothing, nor those who never finish; they are parted from, and a viewer is not."""
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.5)
+    address = urlsplit(server.url)
+    with ExitStack() as stack:
+        crowd = []
+        for number in range(200):
+            crowd.append(stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10)))
+            if number % 2:
+                crowd[-1].send(b"GET / HTTP/1.1\r\nHost: ")
+        assert get(server, "/").status == 200
+        viewer = connect()
+        viewer.wait("world")
+        assert [each.recv(1) for each in crowd] == [b""] * len(crowd)
+        time.sleep(0.6)
+        viewer.send(type="pause", paused=True)
+        viewer.wait("frame", lambda frame: frame["paused"])
+
+
 def test_a_token_must_be_the_right_one(serve: Serve) -> None:
     with serve(ServeConfig(host="0.0.0.0", port=0)) as server:
         address = f"ws://127.0.0.1:{urlsplit(server.url).port}/live"
         for token in ("", "wrong", "\ud800", "é", 7, None):
-            with client.connect(address) as socket:
-                socket.send(json.dumps({"type": "hello", "token": token}))
+            with client.connect(address) as connection:
+                connection.send(json.dumps({"type": "hello", "token": token}))
                 with pytest.raises(exceptions.ConnectionClosed) as closed:
-                    socket.recv(10)
+                    connection.recv(10)
                 assert closed.value.rcvd.code == 4401
-        with client.connect(address) as socket:
-            socket.send(json.dumps({"type": "hello", "token": server.token}))
-            assert json.loads(socket.recv(20))["type"] == "world"
+        with client.connect(address) as connection:
+            connection.send(json.dumps({"type": "hello", "token": server.token}))
+            assert json.loads(connection.recv(20))["type"] == "world"
 
 
 def test_a_greeting_must_be_one(server: LiveServer) -> None:
     for greeting in ("hello", '{"type": "drive", "action": [0, 0]}', b"\x00"):
-        with client.connect(server.url.replace("http", "ws") + "live") as socket:
-            socket.send(greeting)
+        with client.connect(server.url.replace("http", "ws") + "live") as connection:
+            connection.send(greeting)
             with pytest.raises(exceptions.ConnectionClosed) as closed:
-                socket.recv(10)
+                connection.recv(10)
             assert closed.value.rcvd.code == 4401

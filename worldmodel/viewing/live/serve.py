@@ -64,6 +64,7 @@ class LiveServer:
         from worldmodel.viewing.live.hub import Hub, ViewerConfig
         from worldmodel.viewing.live.server import Live
         from worldmodel.viewing.live.session import Session
+        from worldmodel.viewing.live.silence import ImpatientProtocol
 
         self.token = "" if config.local else secrets.token_urlsafe(16)
         self.hub = Hub(ViewerConfig())
@@ -78,12 +79,12 @@ class LiveServer:
         options = uvicorn.Config(
             Live(self.session, self.hub, token=self.token, local=config.local).app(),
             log_level="warning",
+            http=ImpatientProtocol,
             ws="websockets-sansio",
             ws_max_size=MESSAGE_BYTES + 4 * interface.height * interface.width,
             ws_ping_interval=10,
             ws_ping_timeout=20,
             timeout_graceful_shutdown=1,
-            limit_concurrency=100,
             server_header=False,
         )
         self._server: uvicorn.Server = uvicorn.Server(options)
