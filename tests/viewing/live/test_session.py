@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -260,6 +261,20 @@ def get(server: LiveServer, path: str, **headers: str) -> http.client.HTTPRespon
         connection.putheader(name, value)
     connection.endheaders()
     return connection.getresponse()
+
+
+def test_who_comes_before_it_serves_has_only_to_wait(opened: Trained) -> None:
+    server = LiveServer(ServeConfig(port=0), trained=opened)
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as early:
+        early.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            assert early.recv(15) == b"HTTP/1.1 200 OK"
+        finally:
+            server.stop()
+            thread.join(20)
 
 
 def test_no_file_but_the_pages_own_is_served(server: LiveServer) -> None:

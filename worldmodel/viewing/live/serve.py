@@ -139,6 +139,7 @@ def _listen(config: ServeConfig) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
+        opened.listen()  # from now on a browser may come: it waits until it is served
     except OSError as error:
         raise WorldModelError(
             f"'{config.host}', port {config.port}, cannot be listened on: {error.strerror}. Choose another with --port "
