@@ -161,13 +161,18 @@ def test_factors_change_the_picture_and_go_away_again(viewer: Any) -> None:
     before = picture(viewer.wait("frame", lambda frame: frame["paused"])["real"])
     viewer.send(**settings, factors={"light": 0.2, "hue": 0.0, "friction": 1.0})
     assert viewer.wait("settings", lambda message: message["factors"]["light"] == 0.2)["samples"] == 16
+    shown = viewer.wait("frame", lambda frame: picture(frame["real"]).mean() < 0.5 * before.mean())
+    assert (shown["paused"], shown["since"], shown["apart"]) == (True, 0, 0)  # at once; the dream begins from it
     viewer.send(type="step")
-    dark = picture(viewer.wait("frame", lambda frame: frame["since"] == 1)["real"])
-    assert dark.mean() < 0.5 * before.mean()
+    shown = viewer.wait("frame", lambda frame: frame["since"] == 1)
+    assert picture(shown["real"]).mean() < 0.5 * before.mean()
     viewer.send(**settings, factors={"light": 1.0, "hue": 0.0, "friction": 1.0})
-    viewer.send(type="step")
-    light = picture(viewer.wait("frame", lambda frame: frame["since"] == 2)["real"])
-    assert abs(light.mean() - before.mean()) < 0.1 * before.mean()
+    again = viewer.wait("frame", lambda frame: picture(frame["real"]).mean() > 0.9 * before.mean())
+    assert again["since"] == 1
+    assert again["dream"] == shown["dream"]  # what has been dreamt stays
+    assert again["apart"] != shown["apart"]
+    viewer.send(type="look")
+    assert viewer.wait("frame", lambda frame: frame["since"] == 0)["apart"] == 0
 
 
 @pytest.mark.parametrize(

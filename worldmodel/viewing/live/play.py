@@ -175,10 +175,13 @@ class Play:
     @carry_out.register
     def _(self, command: commands.Settings, viewer: int) -> None:
         planning_config(self._trained, command)
-        if command.factors != self._settings.factors:
-            self._duet.stage.vary(command.factors)
+        varied = command.factors != self._settings.factors
         self._settings = command
         self._publish_settings()
+        if varied:
+            self._duet.stage.vary(command.factors)
+            self._duet.see_again()
+            self.publish_frame()
 
     def _publish_settings(self) -> None:
         self._publish("settings", message("settings", **asdict(self._settings)))
