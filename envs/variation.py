@@ -16,6 +16,10 @@ SCENERY, ROBOT, OBJECTS = 0, 1, 2
 
 FACTORS = ("colour", "camera", "light", "size", "friction", "mass")
 
+# The fields of a model that hold the colours of its things, and what rubs.
+COLOUR_FIELDS = ("geom_rgba", "mat_rgba", "flex_rgba")
+FRICTION_FIELDS = ("geom_friction", "flex_friction", "dof_damping", "dof_frictionloss")
+
 # What a factor does at strength 1.
 CAMERA_SHIFT, CAMERA_ZOOM = 0.05, 0.1  # share of its distance from the scene, share of its field of view
 LIGHT_SCALE, LIGHT_TILT = 1.6, 0.5  # times or divided by, rad
@@ -112,7 +116,8 @@ def _away(strength: float, rng: np.random.Generator, count: int = 1) -> NDArray[
 
 def _colour(model: mujoco.MjModel, strength: float, rng: np.random.Generator) -> None:
     bare = model.geom_matid < 0
-    for colours, chosen in ((model.geom_rgba, bare), (model.mat_rgba, slice(None)), (model.flex_rgba, slice(None))):
+    for name in COLOUR_FIELDS:
+        colours, chosen = getattr(model, name), bare if name == "geom_rgba" else slice(None)
         before = colours[chosen]
         distinct, which = np.unique(before, axis=0, return_inverse=True)
         other = _another_colour(distinct[:, :3], rng)
@@ -175,7 +180,7 @@ def _all_objects(model: mujoco.MjModel, body: int) -> bool:
 
 def _friction(model: mujoco.MjModel, strength: float, rng: np.random.Generator) -> None:
     scale = FRICTION_SCALE ** _away(strength, rng)[0]
-    for name in ("geom_friction", "flex_friction", "dof_damping", "dof_frictionloss"):
+    for name in FRICTION_FIELDS:
         getattr(model, name)[...] *= scale
 
 

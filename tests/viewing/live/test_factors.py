@@ -7,6 +7,7 @@ import pytest
 
 from worldmodel.envs.reacher import Reacher
 from worldmodel.envs.registry import make_world
+from worldmodel.envs.rope import Rope
 from worldmodel.errors import WorldModelError
 from worldmodel.viewing.live.factors import FactorControl, Factors
 
@@ -39,6 +40,15 @@ def test_factors_do_what_they_say() -> None:
     assert model.geom_rgba[arm] == pytest.approx([blue, red, green, alpha], abs=1e-6)
     assert model.dof_damping == pytest.approx(3 * damping)
     assert model.vis.headlight.ambient == pytest.approx(0.5 * ambient)
+
+
+def test_a_rope_is_turned_in_colour_and_rubs_otherwise_too() -> None:
+    model = Rope().model
+    (red, green, blue, alpha), friction = model.flex_rgba[0].copy(), model.flex_friction.copy()
+    FactorControl(model).apply(Factors(hue=120, friction=3))
+    assert len({float(red), float(green), float(blue)}) > 1  # no grey, which has no hue
+    assert model.flex_rgba[0] == pytest.approx([blue, red, green, alpha], abs=1e-6)
+    assert model.flex_friction == pytest.approx(3 * friction)
 
 
 def test_what_is_beyond_bounds_is_refused() -> None:

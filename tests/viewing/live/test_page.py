@@ -126,6 +126,20 @@ def test_space_pauses_and_lets_go_on(page: Page) -> None:
     page.until(lambda: "dream frames/s" in page.text("#status"))
 
 
+def test_only_who_holds_something_lets_go_when_leaving_the_window(page: Page) -> None:
+    wandering = "document.getElementById('wander').getAttribute('aria-pressed') == 'true'"
+    page.press("w")
+    page.until(lambda: page.ask(wandering))
+    page.ask("dispatchEvent(new Event('blur'))")
+    time.sleep(0.5)
+    assert page.ask(wandering)
+    page.keys("keyDown", "ArrowLeft")
+    page.until(lambda: not page.ask(wandering))
+    page.ask("dispatchEvent(new Event('blur'))")
+    page.until(lambda: page.ask("document.getElementById('knob').style.transform").startswith("translate(0px"))
+    page.keys("keyUp", "ArrowLeft")
+
+
 def test_a_goal_is_chosen_planned_for_and_done(page: Page) -> None:
     assert page.ask("document.getElementById('plan').disabled")
     page.click("#strip button:nth-child(5)")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
+import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,10 +24,13 @@ from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
-from worldmodel.viewing.live.serve import LiveServer
+from worldmodel.viewing.live.commands import Drive
+from worldmodel.viewing.live.serve import LiveServer, ServeConfig
 
 exceptions = pytest.importorskip("websockets.exceptions")
 client = pytest.importorskip("websockets.sync.client")
+silence = pytest.importorskip("worldmodel.viewing.live.silence")
+Serve = Callable[[ServeConfig], AbstractContextManager[LiveServer]]
 
 
 def picture(address: str) -> np.ndarray:
@@ -154,13 +161,18 @@ def test_factors_change_the_picture_and_go_away_again(viewer: Any) -> None:
     before = picture(viewer.wait("frame", lambda frame: frame["paused"])["real"])
     viewer.send(**settings, factors={"light": 0.2, "hue": 0.0, "friction": 1.0})
     assert viewer.wait("settings", lambda message: message["factors"]["light"] == 0.2)["samples"] == 16
+    shown = viewer.wait("frame", lambda frame: picture(frame["real"]).mean() < 0.5 * before.mean())
+    assert (shown["paused"], shown["since"], shown["apart"]) == (True, 0, 0)  # at once; the dream begins from it
     viewer.send(type="step")
-    dark = picture(viewer.wait("frame", lambda frame: frame["since"] == 1)["real"])
-    assert dark.mean() < 0.5 * before.mean()
+    shown = viewer.wait("frame", lambda frame: frame["since"] == 1)
+    assert picture(shown["real"]).mean() < 0.5 * before.mean()
     viewer.send(**settings, factors={"light": 1.0, "hue": 0.0, "friction": 1.0})
-    viewer.send(type="step")
-    light = picture(viewer.wait("frame", lambda frame: frame["since"] == 2)["real"])
-    assert abs(light.mean() - before.mean()) < 0.1 * before.mean()
+    again = viewer.wait("frame", lambda frame: picture(frame["real"]).mean() > 0.9 * before.mean())
+    assert again["since"] == 1
+    assert again["dream"] == shown["dream"]  # what has been dreamt stays
+    assert again["apart"] != shown["apart"]
+    viewer.send(type="look")
+    assert viewer.wait("frame", lambda frame: frame["since"] == 0)["apart"] == 0
 
 
 @pytest.mark.parametrize(
@@ -232,6 +244,12 @@ def test_a_driver_who_leaves_lets_go_and_an_empty_house_rests(
     assert server.session.frames == dreamt
 
 
+def test_who_has_left_drives_no_more_whatever_was_still_waiting(viewer: Any, server: LiveServer) -> None:
+    server.session.submit(-1, Drive((1.0, 1.0)))
+    server.session.left(-1)
+    viewer.wait("frame", lambda frame: frame["action"] == [0, 0] and frame["since"] > 5)
+
+
 def test_no_more_than_may_watch(server: LiveServer, connect: Callable[[], Any]) -> None:
     for _ in range(server.hub.config.viewers):
         connect().wait("world")
@@ -248,6 +266,20 @@ def get(server: LiveServer, path: str, **headers: str) -> http.client.HTTPRespon
         connection.putheader(name, value)
     connection.endheaders()
     return connection.getresponse()
+
+
+def test_who_comes_before_it_serves_has_only_to_wait(opened: Trained) -> None:
+    server = LiveServer(ServeConfig(port=0), trained=opened)
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as early:
+        early.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            assert early.recv(15) == b"HTTP/1.1 200 OK"
+        finally:
+            server.stop()
+            thread.join(20)
 
 
 def test_no_file_but_the_pages_own_is_served(server: LiveServer) -> None:
@@ -271,18 +303,58 @@ def test_no_file_but_the_pages_own_is_served(server: LiveServer) -> None:
 
 def test_other_sites_cannot_reach_it(server: LiveServer) -> None:
     """Neither a page of another origin, nor one whose name was made to point here."""
-    assert get(server, "/", Host="evil.example").status == 403
-    address = server.url.replace("http", "ws") + "live"
-    with pytest.raises(exceptions.InvalidStatus):
-        client.connect(address, origin="http://evil.example")
-    with pytest.raises(exceptions.InvalidStatus):
-        client.connect(address, additional_headers={"Host": "evil.example"})
+    for host in ("evil.example", "[", "[localhost"):
+        assert get(server, "/", Host=host).status == 403
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Version": "13",
+    }
+    assert get(server, "/live", **upgrade, Origin=server.url[:-1]).status == 101
+    for foreign in ({"Origin": "http://evil.example"}, {"Origin": "http://["}, {"Host": "evil.example"}, {"Host": "["}):
+        assert get(server, "/live", **upgrade, **foreign).status == 403, foreign
+
+
+def test_a_crowd_of_the_silent_keeps_nobody_out(
+    server: LiveServer, connect: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those who say nothing, nor those who never finish; they are parted from, and a viewer is not."""
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.5)
+    address = urlsplit(server.url)
+    with ExitStack() as stack:
+        crowd = []
+        for number in range(200):
+            crowd.append(stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10)))
+            if number % 2:
+                crowd[-1].send(b"GET / HTTP/1.1\r\nHost: ")
+        assert get(server, "/").status == 200
+        viewer = connect()
+        viewer.wait("world")
+        assert [each.recv(1) for each in crowd] == [b""] * len(crowd)
+        time.sleep(0.6)
+        viewer.send(type="pause", paused=True)
+        viewer.wait("frame", lambda frame: frame["paused"])
+
+
+def test_a_token_must_be_the_right_one(serve: Serve) -> None:
+    with serve(ServeConfig(host="0.0.0.0", port=0)) as server:
+        address = f"ws://127.0.0.1:{urlsplit(server.url).port}/live"
+        for token in ("", "wrong", "\ud800", "é", 7, None):
+            with client.connect(address) as connection:
+                connection.send(json.dumps({"type": "hello", "token": token}))
+                with pytest.raises(exceptions.ConnectionClosed) as closed:
+                    connection.recv(10)
+                assert closed.value.rcvd.code == 4401
+        with client.connect(address) as connection:
+            connection.send(json.dumps({"type": "hello", "token": server.token}))
+            assert json.loads(connection.recv(20))["type"] == "world"
 
 
 def test_a_greeting_must_be_one(server: LiveServer) -> None:
     for greeting in ("hello", '{"type": "drive", "action": [0, 0]}', b"\x00"):
-        with client.connect(server.url.replace("http", "ws") + "live") as socket:
-            socket.send(greeting)
+        with client.connect(server.url.replace("http", "ws") + "live") as connection:
+            connection.send(greeting)
             with pytest.raises(exceptions.ConnectionClosed) as closed:
-                socket.recv(10)
+                connection.recv(10)
             assert closed.value.rcvd.code == 4401

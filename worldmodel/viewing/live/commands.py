@@ -151,6 +151,12 @@ Command = (
     | Settings
 )
 
+
+@dataclass(frozen=True)
+class Left:
+    """The viewer has gone; no command, but told by the server in their order."""
+
+
 COMMANDS: Mapping[str, type[Command]] = {
     "drive": Drive,
     "pause": Pause,

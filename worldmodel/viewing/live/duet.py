@@ -90,6 +90,13 @@ class Duet:
         self.dream.look(list(self._seen), list(self._blocks))
         self.since, self.parted = 0, None
 
+    def see_again(self) -> None:
+        """See the present anew, after its looks have changed; a dream that has yet to begin begins from that."""
+        self.frame = self.stage.frame()
+        self._seen[-1] = self.encode(self.frame)
+        if self.since == 0:
+            self.look()
+
     def advance(self, block: NDArray[np.float32], *, look_every: int) -> bool:
         """Do `block [K, A]`, for real and in the dream.
 

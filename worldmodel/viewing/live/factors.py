@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.envs.variation import COLOUR_FIELDS, FRICTION_FIELDS
 from worldmodel.errors import WorldModelError
 
 HUE_STEPS = 360
@@ -48,8 +49,8 @@ class FactorControl:
             *(model.vis.headlight.ambient, model.vis.headlight.diffuse, model.vis.headlight.specular),
             *(model.light_ambient, model.light_diffuse, model.light_specular),
         ]
-        self._colours: list[NDArray[Any]] = [model.geom_rgba, model.site_rgba, model.mat_rgba]
-        self._rubbing: list[NDArray[Any]] = [model.geom_friction, model.dof_damping, model.dof_frictionloss]
+        self._colours: list[NDArray[Any]] = [getattr(model, name) for name in (*COLOUR_FIELDS, "site_rgba")]
+        self._rubbing: list[NDArray[Any]] = [getattr(model, name) for name in FRICTION_FIELDS]
         self._as_it_was: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self.keep()
 

@@ -92,6 +92,11 @@ class Play:
         self._wandering = False
 
     @carry_out.register
+    def _(self, command: commands.Left, viewer: int) -> None:
+        if self.driver == viewer:
+            self.driver = None
+
+    @carry_out.register
     def _(self, command: commands.Pause, viewer: int) -> None:
         self._paused, self._ready = command.paused, False
         self.publish_frame()
@@ -170,10 +175,13 @@ class Play:
     @carry_out.register
     def _(self, command: commands.Settings, viewer: int) -> None:
         planning_config(self._trained, command)
-        if command.factors != self._settings.factors:
-            self._duet.stage.vary(command.factors)
+        varied = command.factors != self._settings.factors
         self._settings = command
         self._publish_settings()
+        if varied:
+            self._duet.stage.vary(command.factors)
+            self._duet.see_again()
+            self.publish_frame()
 
     def _publish_settings(self) -> None:
         self._publish("settings", message("settings", **asdict(self._settings)))

@@ -64,6 +64,7 @@ class LiveServer:
         from worldmodel.viewing.live.hub import Hub, ViewerConfig
         from worldmodel.viewing.live.server import Live
         from worldmodel.viewing.live.session import Session
+        from worldmodel.viewing.live.silence import ImpatientProtocol
 
         self.token = "" if config.local else secrets.token_urlsafe(16)
         self.hub = Hub(ViewerConfig())
@@ -78,12 +79,12 @@ class LiveServer:
         options = uvicorn.Config(
             Live(self.session, self.hub, token=self.token, local=config.local).app(),
             log_level="warning",
+            http=ImpatientProtocol,
             ws="websockets-sansio",
             ws_max_size=MESSAGE_BYTES + 4 * interface.height * interface.width,
             ws_ping_interval=10,
             ws_ping_timeout=20,
             timeout_graceful_shutdown=1,
-            limit_concurrency=100,
             server_header=False,
         )
         self._server: uvicorn.Server = uvicorn.Server(options)
@@ -138,6 +139,7 @@ def _listen(config: ServeConfig) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
+        opened.listen()  # from now on a browser may come: it waits until it is served
     except OSError as error:
         raise WorldModelError(
             f"'{config.host}', port {config.port}, cannot be listened on: {error.strerror}. Choose another with --port "

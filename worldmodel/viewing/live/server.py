@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -35,6 +35,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BUSY = "Too many commands wait already, and this one was dropped: try again when the search is over, or stop it."
 
 # Why a connection is closed; the page tells people.
 WRONG_TOKEN, TOO_MANY_VIEWERS, TOO_MANY_MISTAKES, ENDED = 4401, 4429, 4400, 4410
@@ -90,8 +91,11 @@ class Live:
             kind, fields = read_message(text)
         except (WorldModelError, TimeoutError, WebSocketDisconnect, KeyError):
             return False
-        given = str(fields.get("token", ""))
-        return kind == "hello" and (not self._token or secrets.compare_digest(given.encode(), self._token.encode()))
+        given = fields.get("token", "")
+        if kind != "hello" or not isinstance(given, str):
+            return False
+        # JSON may hold half a surrogate pair, which is no character.
+        return not self._token or secrets.compare_digest(given.encode("utf-8", "surrogatepass"), self._token.encode())
 
     async def _serve(self, socket: WebSocket) -> None:
         viewer = self._hub.join()
@@ -123,10 +127,13 @@ class Live:
                 mistakes += 1
                 continue
             try:
-                self._session.submit(viewer.number, read_command(text))
+                heeded = self._session.submit(viewer.number, read_command(text))
             except WorldModelError as error:
                 mistakes += 1
                 viewer.tell("note", message("note", text=str(error)))
+            else:
+                if not heeded:
+                    viewer.tell("note", message("note", text=BUSY))
 
 
 class _File:
@@ -150,7 +157,8 @@ class _OnlyLocal:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-            if urlsplit(f"//{host}").hostname not in LOOPBACK:
+            address = _address(f"//{host}")
+            if address is None or address.hostname not in LOOPBACK:
                 if scope["type"] == "http":
                     await Response("This page answers to localhost alone.", 403)(scope, receive, send)
                 else:
@@ -162,7 +170,18 @@ class _OnlyLocal:
 def _same_origin(socket: WebSocket) -> bool:
     """Return whether a browser says that the connection comes from this server's own page, or is no browser."""
     origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    if origin is None:
+        return True
+    address = _address(origin)
+    return address is not None and address.netloc == socket.headers.get("host")
+
+
+def _address(text: str) -> SplitResult | None:
+    """Take an address apart; None where it is none, as with a bracket that is never closed."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 async def _tell(socket: WebSocket, viewer: Viewer) -> None:

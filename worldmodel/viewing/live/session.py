@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 
@@ -10,10 +9,11 @@ import numpy as np
 
 from worldmodel.errors import WorldModelError
 from worldmodel.viewing.find import Trained
-from worldmodel.viewing.live.commands import Command
+from worldmodel.viewing.live.commands import Command, Left
 from worldmodel.viewing.live.messages import Publish, message
 from worldmodel.viewing.live.play import Play
 from worldmodel.viewing.live.stage import Stage
+from worldmodel.viewing.live.waiting import Waiting
 
 WAITING = 256  # commands that may wait; more are dropped
 OBEY_SECONDS = 0.02  # longest time spent on commands between two frames
@@ -35,9 +35,8 @@ class Session:
     def __init__(self, trained: Trained, *, publish: Publish, seed: int = 0) -> None:
         self._trained, self._publish = trained, publish
         self._rng = np.random.default_rng(seed)
-        self._waiting: queue.Queue[tuple[int, Command]] = queue.Queue(WAITING)
+        self._waiting = Waiting(WAITING)
         self._watching = 0
-        self._play: Play | None = None
         self._stop = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live session", daemon=True)
@@ -63,27 +62,21 @@ class Session:
 
     def submit(self, viewer: int, command: Command) -> bool:
         """Hand over a command; return False when too many wait, and it is dropped."""
-        try:
-            self._waiting.put_nowait((viewer, command))
-        except queue.Full:
-            return False
-        return True
+        return self._waiting.put(viewer, command)
 
     def watch(self, viewers: int) -> None:
         """Tell how many watch."""
         self._watching = viewers
 
     def left(self, viewer: int) -> None:
-        """Tell that a viewer has gone: if it was driving, the controls go back to neutral."""
-        if self._play is not None and self._play.driver == viewer:
-            self._play.driver = None
+        """Tell that a viewer has gone: what it asked for is still done, but then it drives no more."""
+        self._waiting.put(viewer, Left())
 
     def _run(self) -> None:
         try:
             stage = Stage(self._trained.recording.provenance)
             try:
-                self._play = Play(self._trained, stage=stage, publish=self._publish, rng=self._rng)
-                self._live(self._play)
+                self._live(Play(self._trained, stage=stage, publish=self._publish, rng=self._rng))
             finally:
                 stage.close()
         except BaseException as error:
@@ -115,10 +108,10 @@ class Session:
             patience = min(max(until - time.perf_counter(), 0.0), 0.1)
             if time.perf_counter() - begun > OBEY_SECONDS and patience == 0:
                 return
-            try:
-                viewer, command = self._waiting.get(timeout=patience) if patience else self._waiting.get_nowait()
-            except queue.Empty:
+            entry = self._waiting.get(patience)
+            if entry is None:
                 return
+            viewer, command = entry
             try:
                 play.carry_out(command, viewer)
             except WorldModelError as error:

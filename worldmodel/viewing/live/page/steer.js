@@ -7,7 +7,7 @@ const INTERVAL = 33; // between two messages, ms
 
 export function makeSteering(send, find) {
   let names = [], neutral = [], action = [], pair = 0, sent = "", sentAt = 0, waiting = 0, gamepadMoved = false;
-  const held = new Set();
+  const held = new Set(), drags = new Set(); // keys; pointers
   const pad = find("pad"), knob = find("knob");
 
   function set(changes) {
@@ -50,8 +50,8 @@ export function makeSteering(send, find) {
   addEventListener("keyup", (event) => {
     if (held.delete(event.key)) fromKeys();
   });
-  addEventListener("blur", () => release());
-  document.addEventListener("visibilitychange", () => document.hidden && release());
+  addEventListener("blur", letGo);
+  document.addEventListener("visibilitychange", () => document.hidden && letGo());
 
   function fromKeys() {
     const strength = Number(find("strength").value);
@@ -61,6 +61,10 @@ export function makeSteering(send, find) {
       if (sum) axes[axis] = sum * strength;
     }
     set([[2 * pair, axes[0]], [2 * pair + 1, axes[1]]]);
+  }
+  // Whoever holds nothing has nothing to let go of, and must not take the controls from others by leaving the window.
+  function letGo() {
+    if (held.size || drags.size) release();
   }
   function release() {
     held.clear();
@@ -78,11 +82,14 @@ export function makeSteering(send, find) {
     surface.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       surface.setPointerCapture(event.pointerId);
+      drags.add(event.pointerId);
       from = origin(event);
       drag(event);
     });
     surface.addEventListener("pointermove", (event) => surface.hasPointerCapture(event.pointerId) && drag(event));
-    for (const end of ["pointerup", "pointercancel"]) surface.addEventListener(end, release);
+    for (const end of ["pointerup", "pointercancel"]) {
+      surface.addEventListener(end, (event) => drags.delete(event.pointerId) && release());
+    }
     function drag(event) {
       const at = [(event.clientX - from[0]) / REACH, -(event.clientY - from[1]) / REACH];
       set(at.map((value, axis) => [2 * pair + axis, Math.max(-1, Math.min(1, value))]));
