@@ -37,7 +37,6 @@ class TrainConfig:
         held_out: share of the episodes that is not trained on: validation and goals come from them.
         log_every: steps between two entries in the log.
         save_every: steps between two checkpoints.
-        compile: whether to compile encoder and predictor (torch.compile; needs a C++ compiler, takes a minute).
         seed: decides first weights, split, batches and masks.
     """
 
@@ -59,7 +58,6 @@ class TrainConfig:
     held_out: float = 0.1
     log_every: int = 100
     save_every: int = 500
-    compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -72,9 +72,6 @@ class Trainer:
             load_weights(newest(self.run), self.model)
             if self._position.finished:
                 return self.model.eval()
-        if self.config.compile:
-            self.model.encoder.compile()
-            self.model.predictor.compile()
         names = [stage.name for stage in self._stages]
         current = names.index(self._position.stage) if self._position else 0
         log = RunLog(self.run, self._position.total if self._position else 0) if self._processes.leads else None
