@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
+LOG = "log.jsonl"  # in the folder of a run: one JSON object a line
+
 
 class RunLog:
     """The log of a run, in `<run>/tensorboard/` and `<run>/log.jsonl`.
@@ -22,8 +24,8 @@ class RunLog:
 
     def __init__(self, run: Path, step: int = 0) -> None:
         run.mkdir(parents=True, exist_ok=True)
-        _drop_lines_after(run / "log.jsonl", step)
-        self._lines = (run / "log.jsonl").open("a", encoding="utf-8")
+        _drop_lines_after(run / LOG, step)
+        self._lines = (run / LOG).open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:

@@ -11,11 +11,11 @@ from worldmodel.evaluation.evaluate import Evaluation
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
+from worldmodel.training.log import LOG
 from worldmodel.viewing.data import evenly
 from worldmodel.viewing.rollout import imagine_clips
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 
-LOG = "log.jsonl"
 FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise", "explore": "exploration"}
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Manifest
-from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.datasets.reader import Recording
 from worldmodel.errors import RecordingError, WorldModelError
-from worldmodel.evaluation.evaluate import check_finished, check_fits
+from worldmodel.evaluation.latents import split_of
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.checkpoint import load_model
@@ -63,11 +63,9 @@ def open_trained(run: Path, recording: Path | None, compute: Compute) -> Trained
     """
     config = read_train_config(run)
     model = load_model(run, compute.device)
-    check_finished(run)
     opened = Recording.open(recording or find_recording(run, model.interface))
     try:
-        check_fits(model, opened)
-        _, held_out = split_episodes(opened.episodes, config.held_out, config.seed)
+        held_out = split_of(run, model, opened).held_out
     except WorldModelError:
         opened.close()
         raise

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.latents import encode_frames
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 from worldmodel.viewing.angles import turning_positions, wrap
-
-BATCH = 256  # frames encoded at once
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,6 @@ def encode_episodes(
         latents = encode_frames(model, episode.frames[:whole], compute).cpu().numpy()
         encoded.append(EncodedEpisode(index, latents, wrap(episode.qpos[:whole], turning)))
     return encoded
-
-
-@torch.inference_mode()
-def encode_frames(model: WorldModel, frames: NDArray[np.uint8], compute: Compute) -> Tensor:
-    """Encode `frames [T, H, W, 3]` as `[T, D]` float32."""
-    parts = []
-    for first in range(0, len(frames), BATCH):
-        with compute.autocast():
-            parts.append(model.encode(torch.from_numpy(frames[first : first + BATCH]).to(compute.device)).float())
-    return torch.cat(parts)
 
 
 @torch.inference_mode()

@@ -18,10 +18,11 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.control import Progress
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.evaluation.goals import Trial, draw_trials
+from worldmodel.evaluation.latents import encode_frames
 from worldmodel.training.checkpoint import has_checkpoint
 from worldmodel.training.guides import load_guides
 from worldmodel.viewing.find import Trained
-from worldmodel.viewing.latents import encode_frames, picture_latents
+from worldmodel.viewing.latents import picture_latents
 from worldmodel.viewing.search import Round, Search
 
 REPORT, CONFIG = "report.json", "config.json"

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.training.log import LOG
 from worldmodel.viewing.data import recording_facts, view_recording
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.forecast import view_forecast
@@ -21,7 +22,6 @@ from worldmodel.viewing.plots import BLUE, GREY, ORANGE, TITLE, new_figure, tidy
 from worldmodel.viewing.replay import REPORT, read_report
 from worldmodel.viewing.rollout import view_rollout
 
-LOG = "log.jsonl"
 VIDEOS = 4  # trials of a report whose videos are shown
 
 

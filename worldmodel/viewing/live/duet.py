@@ -12,9 +12,10 @@ from torch import Tensor
 
 from worldmodel.datasets.schema import Episode
 from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.latents import encode_frames
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
-from worldmodel.viewing.latents import LatentMap, encode_frames
+from worldmodel.viewing.latents import LatentMap
 from worldmodel.viewing.live.stage import Stage
 
 
