@@ -43,7 +43,6 @@ class Clips:
         episodes: numbers of the episodes to use.
         length: frames in a clip.
         stride: recorded frames from one frame of a clip to the next.
-        camera: who filmed; the main camera when left out.
         in_memory: keep frames in memory, or do not; None decides by their size.
 
     Raises:
@@ -57,14 +56,13 @@ class Clips:
         *,
         length: int,
         stride: int = 1,
-        camera: str | None = None,
         in_memory: bool | None = None,
     ) -> None:
         if length < 2 or stride < 1:
             raise WorldModelError(
                 f"A clip of {length} frames with a stride of {stride} was asked for; expected at least 2 and 1."
             )
-        self.length, self._stride, self._camera = length, stride, camera
+        self.length, self._stride = length, stride
         self._recording = recording
         self._block = recording.provenance.steps_per_frame
         self._episodes = episodes
@@ -76,13 +74,12 @@ class Clips:
                 f"longest has {recording.whole_frames[episodes].max(initial=0)}. Record longer episodes, or use "
                 "shorter clips."
             )
-        self._frame_shape = (recording.provenance.height, recording.provenance.width, 3)
         frames, actions = (
             np.diff(starts)[episodes].sum() for starts in (recording.frame_start, recording.action_start)
         )
         if in_memory is None:
-            in_memory = bool(frames * math.prod(self._frame_shape) <= CACHE_SHARE * _memory())
-        self._frames = _load_frames(recording, episodes, camera) if in_memory else None
+            in_memory = bool(frames * math.prod(recording.frame_shape) <= CACHE_SHARE * _memory())
+        self._frames = _load_frames(recording, episodes) if in_memory else None
         few = actions * len(recording.provenance.low) * 4 <= ACTION_SHARE * _memory()
         self._actions = _load_actions(recording, episodes) if few else None
 
@@ -104,12 +101,12 @@ class Clips:
         return ClipBatch(frames, actions.reshape(blocks))
 
     def _take_frames(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.uint8]:
-        frames = np.empty((len(position), self.length, *self._frame_shape), np.uint8)
+        frames = np.empty((len(position), self.length, *self._recording.frame_shape), np.uint8)
         if self._frames is not None:
             self._frames.gather(position, offset, self._stride, frames)
         else:
             starts = self._recording.frame_start[self._episodes[position]] + offset
-            self._recording.read_clips(starts, frames, stride=self._stride, camera=self._camera)
+            self._recording.read_clips(starts, frames, stride=self._stride)
         return frames
 
     def _take_actions(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -162,12 +159,12 @@ class _InMemory:
         np.take(self.rows, index, axis=0, out=out.reshape(len(index), *self.rows.shape[1:]), mode="clip")
 
 
-def _load_frames(recording: Recording, episodes: NDArray[np.int64], camera: str | None) -> _InMemory:
+def _load_frames(recording: Recording, episodes: NDArray[np.int64]) -> _InMemory:
     start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
-    rows = np.empty((start[-1], recording.provenance.height, recording.provenance.width, 3), np.uint8)
+    rows = np.empty((start[-1], *recording.frame_shape), np.uint8)
     for position, episode in enumerate(episodes):
         out = rows[start[position] : start[position + 1]]
-        recording.read_frames(int(recording.frame_start[episode]), out, camera=camera)
+        recording.read_frames(int(recording.frame_start[episode]), out)
     return _InMemory(start, rows)
 
 

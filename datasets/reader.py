@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +23,12 @@ class Recording:
 
     Files are opened when first read, anew in every process, so a recording may be handed to workers.
 
+    A frame is what the main camera saw, unless others are chosen with `seen_by`.
+
     Attributes:
         folder: where it is.
         manifest: what it says of itself.
+        cameras: names of those whose views make a frame.
         frame_start: `[E + 1]` int64, rows of each episode among all frames.
         action_start: `[E + 1]` int64, the same among all actions.
         whole_frames: `[E]` int64, frames of each episode that are `steps_per_frame` control steps apart;
@@ -31,6 +37,7 @@ class Recording:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
+        self.cameras: tuple[str, ...] = (manifest.provenance.camera,)
         self._shards = [Shard.of(folder / entry.file, manifest.provenance) for entry in manifest.shards]
         frame_starts, action_starts = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
         whole: list[NDArray[np.int64]] = []
@@ -63,9 +70,35 @@ class Recording:
             )
         return cls(folder, manifest)
 
+    def seen_by(self, cameras: Sequence[str]) -> Recording:
+        """Return this recording as `cameras` saw it: their views, side by side, make a frame.
+
+        It shares its files with this one: who closes one closes both.
+
+        Args:
+            cameras: names, the leftmost view first; none keeps those of this one.
+
+        Raises:
+            WorldModelError: no camera has that name, or one is named twice; lists those there are.
+        """
+        held = [camera.name for camera in self.provenance.cameras]
+        for name in cameras:
+            if name not in held:
+                raise unknown_name("camera", name, [name or '"" (the free camera)' for name in held])
+            if list(cameras).count(name) > 1:
+                raise WorldModelError(f"Camera '{name}' is named twice; expected each once.")
+        seen = copy.copy(self)
+        seen.cameras = tuple(cameras) or self.cameras
+        return seen
+
     @property
     def provenance(self) -> Provenance:
         return self.manifest.provenance
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Height, width and colours of a frame: as wide as all views together."""
+        return self.provenance.height, len(self.cameras) * self.provenance.width, 3
 
     @property
     def fingerprint(self) -> str:
@@ -82,7 +115,7 @@ class Recording:
 
     def episode(self, index: int) -> Episode:
         """Return episode `index`, whole."""
-        return self.stream(index).whole()
+        return replace(self.stream(index).whole(), cameras=self.cameras)
 
     def stream(self, index: int) -> StoredEpisode:
         """Return episode `index` to be read piece by piece, with `segments()`, in constant memory."""
@@ -91,26 +124,28 @@ class Recording:
         shard = int(np.searchsorted(self._shard_episodes, index, side="right")) - 1
         return StoredEpisode(self._shards[shard], index - int(self._shard_episodes[shard]))
 
-    def read_frames(self, start: int, out: NDArray[np.uint8], *, stride: int = 1, camera: str | None = None) -> None:
-        """Read frames `start`, `start + stride`, ..., which lie in one episode, into `out [L, H, W, 3]`.
+    def read_frames(self, start: int, out: NDArray[np.uint8], *, stride: int = 1) -> None:
+        """Read frames `start`, `start + stride`, ..., which lie in one episode, into `out [L, *frame_shape]`.
 
         May be called in several threads at once.
-
-        Args:
-            camera: who filmed; the main camera when left out.
         """
-        self.read_clips(np.array([start]), out[None], stride=stride, camera=camera)
+        self.read_clips(np.array([start]), out[None], stride=stride)
 
-    def read_clips(
-        self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, stride: int = 1, camera: str | None = None
-    ) -> None:
-        """Read B clips, each of which lies in one episode, into `out [B, L, H, W, 3]`; `starts [B]` are first frames.
+    def read_clips(self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, stride: int = 1) -> None:
+        """Read B clips, each of which lies in one episode, into `out [B, L, *frame_shape]`; `starts [B]` begin them.
 
-        May be called in several threads at once. Takes `stride` and `camera` as `read_frames` does.
+        May be called in several threads at once.
         """
-        column = picture_column("rgb", self.provenance.camera if camera is None else camera)
-        if column not in self.provenance.picture_shapes:
-            raise unknown_name("camera", camera or "", [held.name for held in self.provenance.cameras])
+        width = self.provenance.width
+        for number, camera in enumerate(self.cameras):
+            view = out if len(self.cameras) == 1 else np.empty((*out.shape[:3], width, 3), np.uint8)
+            self._read_view(camera, starts, view, stride)
+            if view is not out:
+                out[:, :, :, number * width : (number + 1) * width] = view
+
+    def _read_view(self, camera: str, starts: NDArray[np.int64], out: NDArray[np.uint8], stride: int) -> None:
+        """Read what one camera saw into `out [B, L, H, W, 3]`."""
+        column = picture_column("rgb", camera)
         shards = np.searchsorted(self._shard_frames, starts, side="right") - 1
         rows = starts - self._shard_frames[shards]
         places = [

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.envs.channels import CHANNELS, Channel
+from worldmodel.envs.channels import CHANNELS, Channel, join_views
 from worldmodel.errors import RecordingError
 
 FORMAT = "worldmodel-recording"
@@ -121,11 +121,6 @@ class Segment:
         """Return F."""
         return len(self.frame_step)
 
-    @property
-    def frames(self) -> NDArray[np.uint8]:
-        """What the first camera saw, `[F, H, W, 3]` uint8."""
-        return next(picture for name, picture in self.pictures.items() if name.startswith("frames/"))
-
     def frame_columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield name and rows of every column that has a row for each frame."""
         yield from self.pictures.items()
@@ -166,11 +161,23 @@ class EpisodeStream(Protocol):
 
 @dataclass(frozen=True)
 class Episode(Segment):
-    """One whole episode in memory, an `EpisodeStream` of a single segment."""
+    """One whole episode in memory, an `EpisodeStream` of a single segment.
+
+    Attributes:
+        cameras: whose views `frames` shows; the first one's where none is named.
+    """
 
     index: int
     seed: int
     ending: Ending
+    cameras: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """What the cameras saw, side by side, `[F, H, V * W, 3]` uint8."""
+        first = next(name for name in self.pictures if name.startswith("frames/"))
+        columns = [picture_column("rgb", camera) for camera in self.cameras] or [first]
+        return join_views([self.pictures[column] for column in columns])
 
     @property
     def length(self) -> int:
@@ -190,4 +197,4 @@ def whole_episode(index: int, seed: int, ending: Ending, segments: Iterator[Segm
     names = [name for name, _ in parts[0].columns()]
     joined = {name: np.concatenate([dict(part.columns())[name] for part in parts]) for name in names}
     pictures = {name: joined.pop(name) for name in parts[0].pictures}
-    return Episode(pictures=pictures, **joined, index=index, seed=seed, ending=ending)
+    return Episode(pictures=pictures, **joined, index=index, seed=seed, ending=ending, cameras=())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Channel = Literal["rgb", "depth", "segmentation"]
 
@@ -35,3 +36,11 @@ CHANNELS: Mapping[Channel, ChannelSpec] = {
     "depth": ChannelSpec("depth", np.float32, ()),
     "segmentation": ChannelSpec("segmentation", np.int32, (2,)),
 }
+
+
+def join_views(views: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Lay views `[..., H, W, 3]` of the same moments side by side, the first at the left: `[..., H, V * W, 3]`.
+
+    One view alone is a frame as it is.
+    """
+    return views[0] if len(views) == 1 else np.concatenate(views, axis=-2)

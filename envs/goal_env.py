@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import gymnasium
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.envs.registry import make_task
-from worldmodel.envs.renderer import Frame, Renderer, RendererConfig
+from worldmodel.envs.renderer import Frame
+from worldmodel.envs.views import ViewsRenderer
 from worldmodel.envs.world import Action, State
 from worldmodel.errors import WorldModelError
 
@@ -29,27 +31,37 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     Args:
         task: a name in `registry.TASKS`.
-        size: height and width of the images, pixels.
+        size: height and width of a camera's view, pixels.
         render_mode: "rgb_array", or None.
+        cameras: who films, the leftmost view of an image first; none takes the task's own.
         arguments: the task's configuration, a JSON object: '{"variation": {"light": 1}}'.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012  as gymnasium declares it
 
-    def __init__(self, task: str, size: int = 64, render_mode: str | None = None, arguments: str = "{}") -> None:
+    def __init__(
+        self,
+        task: str,
+        size: int = 64,
+        render_mode: str | None = None,
+        arguments: str = "{}",
+        cameras: Sequence[str] = (),
+    ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
         self.task = make_task(task, arguments)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_seconds)}
         self.model, self.data = self.task.model, self.task.data
-        self._renderer = Renderer(RendererConfig(size, size, self.task.camera), model=self.task.model)
-        image = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.cameras = tuple(cameras) or (self.task.camera,)
+        shape = (size, size * len(self.cameras), 3)
+        self._renderer = ViewsRenderer(self.cameras, *shape[:2], model=self.task.model)
+        image = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self.observation_space = gymnasium.spaces.Dict({"image": image, "goal": image})  # type: ignore[assignment]
         self.action_space = gymnasium.spaces.Box(self.task.low, self.task.high, dtype=np.float32)
         self._steps = 0
         self._goal: State | None = None
-        self._goal_image: Frame = np.zeros((size, size, 3), np.uint8)
+        self._goal_image: Frame = np.zeros(shape, np.uint8)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

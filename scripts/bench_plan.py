@@ -32,7 +32,7 @@ from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.device import Compute, choose_compute
 
-INTERFACE = Interface("worldmodel/Reacher-v0", "top", 64, 64, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
+INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 64, 64, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
 SHAPES = ((64, 2), (128, 2), (128, 3), (128, 6), (192, 4), (256, 3), (256, 6))  # width and depth of the predictor
 
 

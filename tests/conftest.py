@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from worldmodel.datasets.manifest import Camera, Provenance, Simulation, Software
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
+from worldmodel.datasets.rerender import RerenderConfig, rerender
 from worldmodel.datasets.schema import Ending, Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.models.conv import ConvEncoderConfig
@@ -154,7 +156,7 @@ def tiny_model_config() -> WorldModelConfig:
 def tiny_model(tiny_model_config: WorldModelConfig) -> WorldModel:
     """A model that has learned nothing, of a robot with 2 actuators and 2 control steps between frames."""
     torch.manual_seed(0)
-    interface = Interface("worldmodel/Reacher-v0", "top", 32, 32, "fast", 2, 0.02, (-1.0, 0.0), (1.0, 4.0))
+    interface = Interface("worldmodel/Reacher-v0", ("top",), 32, 32, "fast", 2, 0.02, (-1.0, 0.0), (1.0, 4.0))
     return WorldModel(tiny_model_config, interface=interface).eval()
 
 
@@ -182,4 +184,24 @@ def trained(
     run = tmp_path_factory.mktemp("runs") / "tiny"
     with Recording.open(reacher) as recording:
         Trainer(tiny_train_config, recording=recording, run=run, compute=cpu).train()
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_cameras(reacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same recording, filmed again from above and by the free camera. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("recordings") / "two"
+    with Recording.open(reacher) as recording:
+        rerender(RerenderConfig(cameras=("top", ""), workers=1), recording, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_with_two(
+    tiny_train_config: TrainConfig, two_cameras: Path, cpu: Compute, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run trained with both cameras, the free one's view at the left. Read it, do not change it."""
+    run = tmp_path_factory.mktemp("runs") / "two"
+    with Recording.open(two_cameras) as recording:
+        Trainer(replace(tiny_train_config, cameras=("", "top")), recording=recording, run=run, compute=cpu).train()
     return run

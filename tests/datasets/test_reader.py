@@ -99,12 +99,22 @@ def test_every_camera_can_be_read(tmp_path: Path, provenance: Provenance, make_e
         store.add(replace(episode, pictures={**episode.pictures, "frames/robot:wrist": wrist}))
         store.finish(1.0)
     with Recording.open(tmp_path / "both") as recording:
-        for camera, expected in ((None, episode.frames), ("top", episode.frames), ("robot/wrist", wrist)):
-            out = np.empty((5, 8, 8, 3), np.uint8)
-            recording.read_frames(0, out, camera=camera)
+        for cameras, expected in (
+            ((), episode.frames),
+            (("top",), episode.frames),
+            (("robot/wrist",), wrist),
+            (("robot/wrist", "top"), np.concatenate([wrist, episode.frames], axis=2)),
+        ):
+            seen = recording.seen_by(cameras)
+            out = np.empty((5, *seen.frame_shape), np.uint8)
+            seen.read_frames(0, out)
             assert np.array_equal(out, expected)
-        with pytest.raises(WorldModelError, match="side"):
-            recording.read_frames(0, out, camera="side")
+            assert np.array_equal(seen.episode(0).frames, expected)
+        assert recording.cameras == ("top",)
+        with pytest.raises(WorldModelError, match=r"Unknown camera 'side'.*robot/wrist, top"):
+            recording.seen_by(["top", "side"])
+        with pytest.raises(WorldModelError, match="'top' is named twice"):
+            recording.seen_by(["top", "top"])
 
 
 def test_the_fingerprint_tells_recordings_apart(

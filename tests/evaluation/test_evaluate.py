@@ -26,7 +26,7 @@ from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 
 ENV, AHEAD = "worldmodel/Reacher-v0", 6
-INTERFACE = Interface(ENV, "top", 32, 32, "fast", 2, 0.02, (-1.0, -1.0), (1.0, 1.0))
+INTERFACE = Interface(ENV, ("top",), 32, 32, "fast", 2, 0.02, (-1.0, -1.0), (1.0, 1.0))
 HELD_OUT = np.array([1, 4])
 CONFIG = EvaluationConfig(
     planning=PlanningConfig(history=2, hold=2, horizon=2, cem=CEMConfig(candidates=10, rounds=2, elites=3)),
@@ -163,7 +163,6 @@ def test_an_evaluation(
     "change",
     [
         {"env": "worldmodel/Other-v0"},
-        {"camera": "side"},
         {"height": 64},
         {"steps_per_frame": 3},
         {"low": (-1.0,), "high": (1.0,)},

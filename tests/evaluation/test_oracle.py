@@ -14,7 +14,7 @@ from worldmodel.models.interface import Interface
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 
-INTERFACE = Interface("worldmodel/Reacher-v0", "top", 32, 32, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
+INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 32, 32, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
 CONFIG = PlanningConfig(horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
 
 

@@ -30,7 +30,7 @@ def random_frames(height: int, width: int, count: int = 3) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 32), (224, 224)])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 32), (32, 64), (32, 96), (224, 224)])
 def test_frames_become_latents_each_for_itself(config: EncoderConfig, height: int, width: int) -> None:
     encoder = make_encoder(config, height=height, width=width, latent=LATENT)
     frames = random_frames(height, width)

@@ -18,7 +18,7 @@ def model_of(name: str, size: int) -> WorldModel:
     config = preset(name)
     if size == 224 and isinstance(config.encoder, ViTEncoderConfig):
         config = replace(config, encoder=replace(config.encoder, patch=16))
-    interface = Interface("world", "", size, size, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
+    interface = Interface("world", ("",), size, size, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
     return WorldModel(config, interface=interface).eval()
 
 

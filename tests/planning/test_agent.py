@@ -71,7 +71,7 @@ def test_another_goal_on_the_way_is_taken_up(model: WorldModel, env: Env, cpu: C
     ("change", "named"),
     [
         ({"env": "worldmodel/Other-v0"}, "environment is 'worldmodel/Reacher-v0'.*'worldmodel/Other-v0'"),
-        ({"camera": "side"}, "camera is 'top'.*'side'"),
+        ({"cameras": ("side",)}, r"cameras is \('top',\).*\('side',\)"),
         ({"height": 64}, r"image size is \(32, 32, 3\).*\(64, 32, 3\)"),
         ({"control_seconds": 0.1}, "time between two actions"),
         ({"low": (-1.0,), "high": (1.0,)}, "number of actuators is 2"),

@@ -35,7 +35,7 @@ def recording(reacher: Path) -> Iterator[Recording]:
 def model(recording: Recording) -> WorldModel:
     p = recording.provenance
     interface = Interface(
-        p.env, p.camera, p.height, p.width, "fast", p.steps_per_frame, p.control_seconds, p.low, p.high
+        p.env, (p.camera,), p.height, p.width, "fast", p.steps_per_frame, p.control_seconds, p.low, p.high
     )
     torch.manual_seed(0)
     config = WorldModelConfig(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from worldmodel.cli.progress import bar
 from worldmodel.datasets.reader import Recording
-from worldmodel.evaluation.evaluate import check_finished, check_fits
+from worldmodel.evaluation.evaluate import as_seen_by, check_finished
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
 from worldmodel.training.guides import GuideConfig, train_guides
@@ -39,11 +39,10 @@ class Command:
         model = load_model(self.run_folder, compute.device)
         check_finished(self.run_folder)
         with Recording.open(self.recording) as recording, bar("Learning to guide", self.config.steps) as shown:
-            check_fits(model, recording)
             report = train_guides(
                 self.config,
                 model=model,
-                recording=recording,
+                recording=as_seen_by(model, recording),
                 run=self.run_folder,
                 compute=compute,
                 progress=lambda done, steps: shown.update(done, steps),

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.policies import POLICIES, make_policy
 from worldmodel.envs.registry import make_task
-from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.task import Task
+from worldmodel.envs.views import ViewsRenderer
 from worldmodel.evaluation.goals import Trial
 from worldmodel.evaluation.interval import Rate, wilson
 from worldmodel.models.interface import Interface
@@ -72,6 +72,12 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, /) -> None: ...
 
 
+def film(interface: Interface, task: Task) -> ViewsRenderer:
+    """Return what draws a task as a model sees it."""
+    size = interface.height, interface.width
+    return ViewsRenderer(interface.cameras, *size, quality=interface.quality, model=task.model)
+
+
 def control(
     policy: PlanningPolicy, model: WorldModel, trials: list[Trial], *, blocks: int, progress: Progress | None = None
 ) -> ControlTrace:
@@ -82,8 +88,7 @@ def control(
     """
     interface = model.interface
     tasks = [make_task(interface.env, interface.env_arguments) for _ in trials]
-    config = RendererConfig(interface.height, interface.width, interface.camera, interface.quality)
-    with Renderer(config, model=tasks[0].model) as renderer:
+    with film(interface, tasks[0]) as renderer:
         distances = [_begin(tasks, trials)]
         policy.reset(torch.from_numpy(np.stack([trial.goal_image for trial in trials])))
         frames = [np.stack([renderer.draw(task.data) for task in tasks])]

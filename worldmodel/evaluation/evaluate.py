@@ -179,7 +179,7 @@ def evaluate(
         WorldModelError: recording and model do not belong together, or the environment is not one of our tasks.
     """
     started = time.perf_counter()
-    check_fits(model, recording)
+    recording = as_seen_by(model, recording)
     training = read_train_config(run)
     check_finished(run)
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
@@ -244,8 +244,13 @@ def check_finished(run: Path) -> None:
         )
 
 
-def check_fits(model: WorldModel, recording: Recording) -> None:
-    """Refuse a recording that is not the one that `model` was trained on: held-out episodes would not be."""
+def as_seen_by(model: WorldModel, recording: Recording) -> Recording:
+    """Return a recording as the cameras saw it that `model` was trained with.
+
+    Raises:
+        WorldModelError: it is not the one that the model was trained on: held-out episodes would not be.
+    """
+    recording = recording.seen_by(model.interface.cameras)
     held, given = asdict(model.interface), asdict(interface_of(recording))
     for name in held:
         if held[name] != given[name]:
@@ -253,3 +258,4 @@ def check_fits(model: WorldModel, recording: Recording) -> None:
                 f"The recording '{recording.folder}' does not fit the model: its {name} is {given[name]!r}, the model "
                 f"was trained on {held[name]!r}. Use the recording that the model was trained on."
             )
+    return recording

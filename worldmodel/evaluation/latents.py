@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import RecordingError, WorldModelError
-from worldmodel.evaluation.evaluate import check_finished, check_fits
+from worldmodel.evaluation.evaluate import as_seen_by, check_finished
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
@@ -25,8 +25,13 @@ COLLAPSED = 1e-12  # variance of the latents, as a share of their mean square
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of the episodes that a run was trained on, and of those held out."""
+    """Numbers of the episodes that a run was trained on, and of those held out.
 
+    Attributes:
+        recording: as the run's cameras saw it.
+    """
+
+    recording: Recording
     training: NDArray[np.int64]
     held_out: NDArray[np.int64]
 
@@ -72,10 +77,10 @@ def split_of(run: Path, model: WorldModel, recording: Recording) -> Split:
         CheckpointError: the run is not finished.
         WorldModelError: `recording` is not the one that the run was trained on.
     """
-    check_fits(model, recording)
+    recording = as_seen_by(model, recording)
     config = read_train_config(run)
     check_finished(run)
-    return Split(*split_episodes(recording.episodes, config.held_out, config.seed))
+    return Split(recording, *split_episodes(recording.episodes, config.held_out, config.seed))
 
 
 def choose_episodes(recording: Recording, episodes: NDArray[np.int64], *, frames: int) -> NDArray[np.int64]:

@@ -166,6 +166,7 @@ def measure(
     """
     started = time.perf_counter()
     split = split_of(run, model, recording)
+    recording = split.recording
     check_length(model, config.length, config.visible)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames)
     training = choose_episodes(recording, split.training, frames=2 * config.frames)

@@ -105,6 +105,7 @@ def probe(
     """
     started = time.perf_counter()
     split = split_of(run, model, recording)
+    recording = split.recording
     training = choose_episodes(recording, split.training, frames=config.frames)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames // 2)
     for share in config.shares:

@@ -12,8 +12,8 @@ class Interface:
 
     Attributes:
         env: name of the environment.
-        camera: camera that films; "" is MuJoCo's free camera.
-        height, width: size of a frame, pixels.
+        cameras: who films, the leftmost view of a frame first; "" is MuJoCo's free camera.
+        height, width: size of a frame, of all views together, pixels.
         quality: "fast" or "faithful", as the frames were drawn.
         steps_per_frame: K, control steps between two frames, which make an action block.
         control_seconds: time between two control steps, s.
@@ -23,7 +23,7 @@ class Interface:
     """
 
     env: str
-    camera: str
+    cameras: tuple[str, ...]
     height: int
     width: int
     quality: Literal["fast", "faithful"]

@@ -32,7 +32,7 @@ class WorldModelConfig:
 
 
 class WorldModel(nn.Module):
-    """Latent dynamics of a world seen through one camera.
+    """Latent dynamics of a world seen through one camera, or several whose views lie side by side.
 
     Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
     block, A actuators, U = K * A, D latent.

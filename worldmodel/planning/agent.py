@@ -100,7 +100,7 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
     shown = inner.observation_space["image"]  # type: ignore[index]
     found = {
         "environment": (env.spec.id if env.spec else interface.env, interface.env),
-        "camera": (inner.task.camera, interface.camera),
+        "choice of cameras": (inner.cameras, interface.cameras),
         "image size": (shown.shape, (interface.height, interface.width, 3)),
         "time between two actions, s": (round(inner.task.control_seconds, 9), round(interface.control_seconds, 9)),
         "number of actuators": (space.shape[0], len(interface.low)),

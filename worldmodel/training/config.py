@@ -24,6 +24,8 @@ class TrainConfig:
 
     Attributes:
         objective: what the encoder learns by.
+        cameras: names of those whose views, side by side, make a frame, the leftmost first; none takes the
+            recording's main camera.
         dynamics: how the predictor learns, where the objective trains none; None takes the defaults.
         see: encoder, from frames, and what the objective trains with it.
         tune: encoder and predictor together, by `dynamics`, after an objective that trains no predictor; None
@@ -42,6 +44,7 @@ class TrainConfig:
 
     model: WorldModelConfig = field(default_factory=WorldModelConfig)
     objective: ObjectiveConfig = field(default_factory=MaskedFutureConfig)
+    cameras: tuple[str, ...] = ()
     dynamics: MaskedFutureConfig | None = None
     see: StageConfig = field(default_factory=lambda: StageConfig(steps=1500, batch=64, length=5, share=0.45))
     tune: StageConfig | None = None
@@ -116,13 +119,14 @@ def read_train_config(run: Path) -> TrainConfig:
 
 
 def interface_of(recording: Recording) -> Interface:
-    """Return what a model trained on `recording` can be used with."""
+    """Return what a model trained on `recording`, as its cameras saw it, can be used with."""
     provenance = recording.provenance
+    height, width, _ = recording.frame_shape
     return Interface(
         env=provenance.env,
-        camera=provenance.camera,
-        height=provenance.height,
-        width=provenance.width,
+        cameras=recording.cameras,
+        height=height,
+        width=width,
         quality=provenance.simulation.quality if provenance.simulation else "fast",
         steps_per_frame=provenance.steps_per_frame,
         control_seconds=provenance.control_seconds,

@@ -56,6 +56,7 @@ class Trainer:
         self.config, self.run, self.compute = config, run, compute
         self._processes = processes or Processes()
         self._check_folder(resume)
+        recording = recording.seen_by(config.cameras)
         training, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording, split_episodes
-from worldmodel.evaluation.evaluate import Evaluation
+from worldmodel.evaluation.evaluate import Evaluation, as_seen_by
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
@@ -26,7 +26,7 @@ def write_demo_summary(
     config = read_train_config(run)
     visible, horizon = config.masking.visible, config.forecast.length - config.masking.visible
     _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
-    clips = Clips(recording, held_out, length=visible + horizon)
+    clips = Clips(as_seen_by(model, recording), held_out, length=visible + horizon)
     batch = clips.take(evenly(len(clips), 1))
     summary = SummaryData(
         rollout_real=batch.frames[0],

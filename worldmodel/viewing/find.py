@@ -65,11 +65,11 @@ def open_trained(run: Path, recording: Path | None, compute: Compute) -> Trained
     model = load_model(run, compute.device)
     opened = Recording.open(recording or find_recording(run, model.interface))
     try:
-        held_out = split_of(run, model, opened).held_out
+        split = split_of(run, model, opened)
     except WorldModelError:
         opened.close()
         raise
-    return Trained(run, config, model, opened, held_out, compute)
+    return Trained(run, config, model, split.recording, split.held_out, compute)
 
 
 def find_recording(run: Path, interface: Interface) -> Path:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from worldmodel.config import from_json
 from worldmodel.envs.registry import make_task
-from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.task import Task
+from worldmodel.envs.views import ViewsRenderer
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.control import Progress
+from worldmodel.evaluation.control import Progress, film
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.latents import encode_frames
@@ -130,9 +130,8 @@ def act_again(
     task = make_task(interface.env, interface.env_arguments)
     ahead = config.frames(interface.steps_per_frame).ahead
     drawn = draw_trials(trained.recording, trained.held_out, task, count=config.episodes, ahead=ahead, seed=config.seed)
-    film = RendererConfig(interface.height, interface.width, interface.camera, interface.quality)
     replays = []
-    with Renderer(film, model=task.model) as renderer:
+    with film(interface, task) as renderer:
         for number in numbers:
             replays.append(_act(trained, config, task, renderer, number, drawn[number]))
             if progress:
@@ -141,7 +140,7 @@ def act_again(
 
 
 def _act(
-    trained: Trained, config: EvaluationConfig, task: Task, renderer: Renderer, number: int, trial: Trial
+    trained: Trained, config: EvaluationConfig, task: Task, renderer: ViewsRenderer, number: int, trial: Trial
 ) -> Replay:
     model, compute = trained.model, trained.compute
     goal = encode_frames(model, trial.goal_image[None], compute)[0]

@@ -25,14 +25,14 @@ def describe_world(
         neutral: the actions when nobody drives, `[A]`, in [-1, 1].
     """
     recording = trained.recording
-    p = recording.provenance
+    p, (height, width, _) = recording.provenance, recording.frame_shape
     task = world if isinstance(world, Task) else None
     return message(
         "world",
         env=p.env,
         run=trained.folder.resolve().name,
-        height=p.height,
-        width=p.width,
+        height=height,
+        width=width,
         actuators=actuator_names(world),
         neutral=rounded(neutral),
         seconds_per_frame=p.control_seconds * p.steps_per_frame,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from functools import singledispatchmethod
 
@@ -145,11 +146,11 @@ class Play:
 
     @carry_out.register
     def _(self, command: commands.DrawnGoal, viewer: int) -> None:
-        p, data = self._trained.recording.provenance, command.image()
-        expected = p.height * p.width * 3
+        shape, data = self._trained.recording.frame_shape, command.image()
+        expected = math.prod(shape)
         if len(data) != expected:
             raise WorldModelError(f"A drawn goal has {len(data)} bytes; expected {expected}.")
-        self._set_goal(np.frombuffer(data, np.uint8).reshape(p.height, p.width, 3).copy(), "drawn", None)
+        self._set_goal(np.frombuffer(data, np.uint8).reshape(shape).copy(), "drawn", None)
 
     @carry_out.register
     def _(self, command: commands.PlanAndAct, viewer: int) -> None:

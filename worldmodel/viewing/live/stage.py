@@ -9,6 +9,7 @@ from worldmodel.datasets.episodes import Film, FilmConfig
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.schema import Segment, picture_column
 from worldmodel.datasets.states import state_at
+from worldmodel.envs.channels import join_views
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State, World
@@ -23,24 +24,24 @@ class Stage:
 
     Args:
         provenance: of the recording, which says what to simulate and how to film it.
+        cameras: who films, the leftmost view of a frame first.
 
     Raises:
         WorldModelError: the recording was not simulated, or its world cannot be made here.
     """
 
-    def __init__(self, provenance: Provenance) -> None:
+    def __init__(self, provenance: Provenance, cameras: tuple[str, ...]) -> None:
         if provenance.simulation is None:
             raise WorldModelError(f"The recording comes from '{provenance.env}', not from MuJoCo: nothing to steer.")
         self.world: World = make_world(provenance.env, provenance.env_arguments)
-        camera = provenance.camera
         size, quality = (provenance.height, provenance.width), provenance.simulation.quality
         try:
             self.world.reset(np.random.default_rng(provenance.seed))
-            self._film = Film(FilmConfig((camera,), ("rgb",), *size, quality), world=self.world)
+            self._film = Film(FilmConfig(cameras, ("rgb",), *size, quality), world=self.world)
         except BaseException:
             self.world.close()
             raise
-        self._column = picture_column("rgb", camera)
+        self._columns = [picture_column("rgb", camera) for camera in cameras]
         self._factors = Factors()
         self._control = FactorControl(self.world.model)
 
@@ -73,8 +74,8 @@ class Stage:
     def frame(self) -> NDArray[np.uint8]:
         """Film the present, `[H, W, 3]` uint8."""
         self._film.shoot(0)
-        picture: NDArray[np.uint8] = self._film.pictures(1)[self._column][0].copy()
-        return picture
+        pictures = self._film.pictures(1)
+        return join_views([pictures[column][0] for column in self._columns]).copy()
 
     def distance(self, goal: State) -> float | None:
         """Return how far the world is from `goal`, in the task's unit; None where it is none of our tasks."""
