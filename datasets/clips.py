@@ -26,17 +26,19 @@ class ClipBatch:
     Attributes:
         frames: `[B, L, H, W, 3]` uint8.
         actions: `[B, L - 1, K, A]` float32; block t holds the K control steps from frame t to frame t + 1.
+        felt: `[B, L, P]` float32, what the robot felt at each frame; P is 0 for a recording without proprioception.
     """
 
     frames: NDArray[np.uint8]
     actions: NDArray[np.float32]
+    felt: NDArray[np.float32]
 
 
 class Clips:
     """Clips of `length` frames from some episodes of a recording.
 
     Frames are kept in memory when they fit in a quarter of it, and read from the disk, only those of the
-    clip, when they do not. So are actions, in a twentieth.
+    clip, when they do not. So are actions, in a twentieth. What was felt is little, and always kept.
 
     Args:
         recording: where the clips come from.
@@ -82,6 +84,7 @@ class Clips:
         self._frames = _load_frames(recording, episodes) if in_memory else None
         few = actions * len(recording.provenance.low) * 4 <= ACTION_SHARE * _memory()
         self._actions = _load_actions(recording, episodes) if few else None
+        self._felt = _load_felt(recording, episodes)
 
     def __len__(self) -> int:
         """Return how many different clips there are."""
@@ -98,7 +101,9 @@ class Clips:
         frames = self._take_frames(position, offset)
         actions = self._take_actions(position, offset * self._block)
         blocks = (len(clips), self.length - 1, self._block * self._stride, actions.shape[-1])
-        return ClipBatch(frames, actions.reshape(blocks))
+        felt = np.empty((len(clips), self.length, self._recording.proprioception.size), np.float32)
+        self._felt.gather(position, offset, self._stride, felt)
+        return ClipBatch(frames, actions.reshape(blocks), felt)
 
     def _take_frames(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.uint8]:
         frames = np.empty((len(position), self.length, *self._recording.frame_shape), np.uint8)
@@ -175,6 +180,12 @@ def _load_actions(recording: Recording, episodes: NDArray[np.int64]) -> _InMemor
         first, last = recording.action_start[episode : episode + 2].tolist()
         rows[start[position] : start[position + 1]] = recording.read_actions(first, last)
     return _InMemory(start, rows)
+
+
+def _load_felt(recording: Recording, episodes: NDArray[np.int64]) -> _InMemory:
+    start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
+    bounds = (recording.frame_start[episode : episode + 2].tolist() for episode in episodes)
+    return _InMemory(start, np.concatenate([recording.read_felt(first, last) for first, last in bounds]))
 
 
 def _memory() -> int:

@@ -15,6 +15,8 @@ from worldmodel.datasets.chunks import read_clips
 from worldmodel.datasets.manifest import Manifest, Provenance, ShardEntry
 from worldmodel.datasets.schema import Episode, picture_column
 from worldmodel.datasets.shard import Shard, StoredEpisode
+from worldmodel.datasets.simulated import recorded_model
+from worldmodel.envs.proprioception import Proprioception, proprioception_of
 from worldmodel.errors import RecordingError, WorldModelError, unknown_name
 
 
@@ -29,6 +31,7 @@ class Recording:
         folder: where it is.
         manifest: what it says of itself.
         cameras: names of those whose views make a frame.
+        proprioception: reads what the robot feels out of states; nothing, unless `with_proprioception` was asked for.
         frame_start: `[E + 1]` int64, rows of each episode among all frames.
         action_start: `[E + 1]` int64, the same among all actions.
         whole_frames: `[E]` int64, frames of each episode that are `steps_per_frame` control steps apart;
@@ -38,6 +41,7 @@ class Recording:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         self.cameras: tuple[str, ...] = (manifest.provenance.camera,)
+        self.proprioception = Proprioception()
         self._shards = [Shard.of(folder / entry.file, manifest.provenance) for entry in manifest.shards]
         frame_starts, action_starts = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
         whole: list[NDArray[np.int64]] = []
@@ -90,6 +94,23 @@ class Recording:
         seen = copy.copy(self)
         seen.cameras = tuple(cameras) or self.cameras
         return seen
+
+    def with_proprioception(self) -> Recording:
+        """Return this recording with what the robot felt of its own joints; it shares its files with this one.
+
+        Raises:
+            RecordingError: no states were recorded, or nobody knows which joints are the robot's.
+            WorldModelError: no actuator acts on a joint.
+        """
+        if self.provenance.simulation is None:
+            raise RecordingError(
+                f"The recording '{self.folder}' was not simulated, so nobody knows what the robot felt: there are no "
+                "physics states of a MuJoCo model. Leave out proprioception, or use a recording of worldmodel record."
+            )
+        states = (self._shards[0].row_shape(name)[0] for name in ("qpos", "qvel"))
+        felt = copy.copy(self)
+        felt.proprioception = proprioception_of(recorded_model(self.provenance, *states))
+        return felt
 
     @property
     def provenance(self) -> Provenance:
@@ -158,6 +179,14 @@ class Recording:
         shard, first = self._locate(self._shard_actions, start)
         actions: NDArray[np.float32] = shard.read("actions", start - first, stop - first)
         return actions
+
+    def read_felt(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return what was felt at frames `start` to `stop`, which lie in one episode, `[stop - start, P]`."""
+        if not self.proprioception.size:
+            return np.zeros((stop - start, 0), np.float32)
+        shard, first = self._locate(self._shard_frames, start)
+        qpos, qvel = (shard.read(name, start - first, stop - first) for name in ("qpos", "qvel"))
+        return self.proprioception(qpos, qvel)
 
     def close(self) -> None:
         """Close all files in this process."""

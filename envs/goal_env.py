@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.envs.proprioception import Proprioception, proprioception_of
 from worldmodel.envs.registry import make_task
 from worldmodel.envs.renderer import Frame
 from worldmodel.envs.views import ViewsRenderer
@@ -17,10 +18,11 @@ from worldmodel.errors import WorldModelError
 
 
 class Observation(TypedDict):
-    """What the robot sees: `image` and `goal`, each `[H, W, 3]` uint8."""
+    """What the robot sees: `image` and `goal`, each `[H, W, 3]` uint8; and feels: `proprioception`, `[P]` float32."""
 
     image: Frame
     goal: Frame
+    proprioception: NotRequired[NDArray[np.float32]]
 
 
 class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
@@ -34,6 +36,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         size: height and width of a camera's view, pixels.
         render_mode: "rgb_array", or None.
         cameras: who films, the leftmost view of an image first; none takes the task's own.
+        proprioception: show also what the robot feels of its own joints.
         arguments: the task's configuration, a JSON object: '{"variation": {"light": 1}}'.
     """
 
@@ -46,6 +49,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         render_mode: str | None = None,
         arguments: str = "{}",
         cameras: Sequence[str] = (),
+        proprioception: bool = False,
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
@@ -56,8 +60,12 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.cameras = tuple(cameras) or (self.task.camera,)
         shape = (size, size * len(self.cameras), 3)
         self._renderer = ViewsRenderer(self.cameras, *shape[:2], model=self.task.model)
+        self.proprioception = proprioception_of(self.task.model) if proprioception else Proprioception()
         image = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        self.observation_space = gymnasium.spaces.Dict({"image": image, "goal": image})  # type: ignore[assignment]
+        spaces: dict[str, gymnasium.spaces.Space[Any]] = {"image": image, "goal": image}
+        if proprioception:
+            spaces["proprioception"] = gymnasium.spaces.Box(-np.inf, np.inf, (self.proprioception.size,), np.float32)
+        self.observation_space = gymnasium.spaces.Dict(spaces)  # type: ignore[assignment]
         self.action_space = gymnasium.spaces.Box(self.task.low, self.task.high, dtype=np.float32)
         self._steps = 0
         self._goal: State | None = None
@@ -102,7 +110,10 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         self._renderer.close()
 
     def _observe(self) -> Observation:
-        return {"image": self._renderer.draw(self.data), "goal": self._goal_image.copy()}
+        seen: Observation = {"image": self._renderer.draw(self.data), "goal": self._goal_image.copy()}
+        if self.proprioception.size:
+            seen["proprioception"] = self.proprioception(self.data.qpos, self.data.qvel)
+        return seen
 
     def _info(self) -> dict[str, Any]:
         if self._goal is None:

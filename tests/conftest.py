@@ -205,3 +205,15 @@ def trained_with_two(
     with Recording.open(two_cameras) as recording:
         Trainer(replace(tiny_train_config, cameras=("", "top")), recording=recording, run=run, compute=cpu).train()
     return run
+
+
+@pytest.fixture(scope="session")
+def feeling_run(
+    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a run trained with proprioception. Read it, do not change it."""
+    run = tmp_path_factory.mktemp("runs") / "feeling"
+    config = replace(tiny_train_config, model=replace(tiny_train_config.model, proprioception=True))
+    with Recording.open(reacher) as recording:
+        Trainer(config, recording=recording, run=run, compute=cpu).train()
+    return run

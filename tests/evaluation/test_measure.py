@@ -101,14 +101,15 @@ def test_a_forecast_is_the_predictors(tiny_model: WorldModel, monkeypatch: pytes
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(7, 5, 8, generator=generator)
     blocks = torch.rand(7, 4, 2, 2, generator=generator)
-    found = forecast(tiny_model, latents, blocks, visible=2, compute=cpu)
+    nothing = torch.zeros(7, 5, 0)
+    found = forecast(tiny_model, latents, blocks, nothing, visible=2, compute=cpu)
     visible = (torch.arange(5) < 2).expand(7, -1)
     expected = tiny_model.predictor(latents, visible, tiny_model.flatten_actions(blocks))[:, 2:]
     assert torch.allclose(found, expected, atol=1e-5)
     hidden = torch.cat([latents[:, :2], torch.randn(7, 3, 8, generator=generator)], dim=1)
-    assert torch.allclose(forecast(tiny_model, hidden, blocks, visible=2, compute=cpu), found)
+    assert torch.allclose(forecast(tiny_model, hidden, blocks, nothing, visible=2, compute=cpu), found)
     with pytest.raises(WorldModelError, match="at most the 5 frames"):
-        forecast(tiny_model, latents.repeat(1, 2, 1), blocks, visible=2, compute=cpu)
+        forecast(tiny_model, latents.repeat(1, 2, 1), blocks, nothing, visible=2, compute=cpu)
 
 
 def test_an_untrained_model_depends_on_its_seed_alone(tiny_model: WorldModel) -> None:

@@ -34,12 +34,12 @@ class Cart:
     def __init__(self) -> None:
         self.low, self.high = torch.tensor([-1.0]), torch.tensor([1.0])
         self.longest_clip = 8
-        self.interface: Any = SimpleNamespace(steps_per_frame=4, low=(-1.0,), high=(1.0,))
+        self.interface: Any = SimpleNamespace(steps_per_frame=4, low=(-1.0,), high=(1.0,), proprioception=0)
 
     def encode(self, frames: Tensor) -> Tensor:
         return frames[..., 0, 0, :1].float() / 255
 
-    def remember(self, latents: Tensor, actions: Tensor) -> Tensor:
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None) -> Tensor:
         return latents[:, -1]
 
     def imagine(self, memory: Tensor, actions: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ def test_history_is_limited_and_is_what_was_done(
     given = []
     remember = Imagination.remember
 
-    def spy(imagination: Imagination, latents: Tensor, actions: Tensor) -> Remembered:
+    def spy(imagination: Imagination, latents: Tensor, actions: Tensor, felt: Tensor | None) -> Remembered:
         given.append((latents, actions))
-        return remember(imagination, latents, actions)
+        return remember(imagination, latents, actions, felt)
 
     monkeypatch.setattr(Imagination, "remember", spy)
     policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -212,9 +213,9 @@ def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
 
     genuine, calls = masked_future.forecast_error, []
 
-    def poisoned(*arguments: object) -> torch.Tensor:
+    def poisoned(*arguments: Any, felt: torch.Tensor | None) -> torch.Tensor:
         calls.append(1)
-        return genuine(*arguments) * (float("nan") if len(calls) == 6 else 1.0)  # type: ignore[arg-type]
+        return genuine(*arguments, felt=felt) * (float("nan") if len(calls) == 6 else 1.0)
 
     monkeypatch.setattr(masked_future, "forecast_error", poisoned)
     with pytest.raises(WorldModelError, match="diverged at step 5"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.datasets.clips import ClipBatch, Clips
+from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.models.conv import ConvEncoderConfig
@@ -55,8 +56,8 @@ def test_masked_frames_are_not_looked_at(model: WorldModel, recording: Recording
     hidden, changed = batch.frames.copy(), batch.frames.copy()
     hidden[:, 3:] = 0
     changed[:, 2] = 255 - changed[:, 2]
-    assert np.array_equal(imagine_clips(model, ClipBatch(hidden, batch.actions), COMPUTE, visible=3), imagined)
-    other = imagine_clips(model, ClipBatch(changed, batch.actions), COMPUTE, visible=3)
+    assert np.array_equal(imagine_clips(model, replace(batch, frames=hidden), COMPUTE, visible=3), imagined)
+    other = imagine_clips(model, replace(batch, frames=changed), COMPUTE, visible=3)
     assert np.array_equal(other[:, :2], imagined[:, :2])
     assert not np.array_equal(other[:, 2:], imagined[:, 2:])
     with torch.no_grad():

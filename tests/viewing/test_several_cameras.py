@@ -44,7 +44,7 @@ def test_plans_are_acted_out_in_both_views(opened: Trained, monkeypatch: pytest.
 
 def test_the_live_simulator_is_filmed_as_it_was_recorded(opened: Trained) -> None:
     episode = opened.recording.episode(3)
-    stage = Stage(opened.recording.provenance, opened.recording.cameras)
+    stage = Stage(opened.recording)
     stage.restore(episode, 4)
     assert np.array_equal(stage.frame(), episode.frames[4])
     stage.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldmodel.datasets.policies import POLICIES, make_policy
+from worldmodel.envs.proprioception import Proprioception, proprioception_of
 from worldmodel.envs.registry import make_task
 from worldmodel.envs.task import Task
 from worldmodel.envs.views import ViewsRenderer
@@ -50,6 +52,7 @@ class ControlTrace(Trace):
 
     Attributes:
         frames: `[B, T + 1, H, W, 3]` uint8, what the robot saw.
+        felt: `[B, T + 1, P]` float32, what it felt of its joints then; P is 0 without proprioception.
         imagined: `[B, T + 1, H, W, 3]` uint8, what it had expected to see there when it decided; the first
             is its own picture of the start.
         imagined_cost, achieved_cost: `[B, T]`, distance to the goal's latent one block ahead, as forecast and
@@ -59,6 +62,7 @@ class ControlTrace(Trace):
     """
 
     frames: NDArray[np.uint8]
+    felt: NDArray[np.float32]
     imagined: NDArray[np.uint8]
     imagined_cost: NDArray[np.float64]
     achieved_cost: NDArray[np.float64]
@@ -78,6 +82,12 @@ def film(interface: Interface, task: Task) -> ViewsRenderer:
     return ViewsRenderer(interface.cameras, *size, quality=interface.quality, model=task.model)
 
 
+def feel(interface: Interface, tasks: Sequence[Task]) -> Tensor:
+    """Return what the robots in these tasks feel now, `[B, P]` float32, as far as a model asks for it."""
+    sense = proprioception_of(tasks[0].model) if interface.proprioception else Proprioception()
+    return torch.from_numpy(np.stack([sense(task.data.qpos, task.data.qvel) for task in tasks]))
+
+
 def control(
     policy: PlanningPolicy, model: WorldModel, trials: list[Trial], *, blocks: int, progress: Progress | None = None
 ) -> ControlTrace:
@@ -91,18 +101,19 @@ def control(
     with film(interface, tasks[0]) as renderer:
         distances = [_begin(tasks, trials)]
         policy.reset(torch.from_numpy(np.stack([trial.goal_image for trial in trials])))
-        frames = [np.stack([renderer.draw(task.data) for task in tasks])]
+        frames, felt = [np.stack([renderer.draw(task.data) for task in tasks])], [feel(interface, tasks)]
         goal = _encode(model, np.stack([trial.goal_image for trial in trials]))
         imagined = [_picture(model, _encode(model, frames[0]))]
         imagined_cost, achieved_cost, seconds, model_seconds = [], [], [], 0.0
         for done in range(blocks):
             start = time.perf_counter()
-            decision = policy(torch.from_numpy(frames[-1]))
+            decision = policy(torch.from_numpy(frames[-1]), felt[-1])
             actions = decision.actions.cpu().numpy()
             seconds.append(time.perf_counter() - start)
             model_seconds += decision.model_seconds
             distances.extend(_act(tasks, trials, _planned(actions), interface.steps_per_frame))
             frames.append(np.stack([renderer.draw(task.data) for task in tasks]))
+            felt.append(feel(interface, tasks))
             imagined.append(_picture(model, decision.imagined[:, 0]))
             imagined_cost.append((decision.imagined[:, 0] - goal).square().mean(-1).cpu().numpy())
             achieved_cost.append((_encode(model, frames[-1]) - goal).square().mean(-1).cpu().numpy())
@@ -111,6 +122,7 @@ def control(
     return ControlTrace(
         np.stack(distances, 1),
         np.stack(frames, 1),
+        torch.stack(felt, 1).numpy(),
         np.stack(imagined, 1),
         np.stack(imagined_cost, 1),
         np.stack(achieved_cost, 1),
@@ -119,15 +131,16 @@ def control(
     )
 
 
-def seconds_for_one(policy: PlanningPolicy, trials: list[Trial], frames: NDArray[np.uint8]) -> float:
-    """Return the median time in which one robot's plan is made, s: the first trial's, while it looks at `frames`.
+def seconds_for_one(policy: PlanningPolicy, trials: list[Trial], trace: ControlTrace) -> float:
+    """Return the median time in which one robot's plan is made, s: the first trial's, as it begins.
 
     Args:
         policy: it forgets what it was doing.
-        frames: `[T + 1, H, W, 3]` uint8, what the robot saw; the first four are enough.
+        trace: what the robot saw and felt; the first four frames are enough.
     """
     policy.reset(torch.from_numpy(trials[0].goal_image[None].copy()))
-    return float(np.median([policy(torch.from_numpy(frame[None].copy())).seconds for frame in frames[:4]]))
+    seen, felt = (torch.from_numpy(x[0, :4, None].copy()) for x in (trace.frames, trace.felt))
+    return float(np.median([policy(frame, sensed).seconds for frame, sensed in zip(seen, felt, strict=True)]))
 
 
 def floor(name: str, interface: Interface, trials: list[Trial], *, steps: int, seed: int) -> Trace:

@@ -224,7 +224,7 @@ def evaluate(
         tolerance=task.tolerance,
         unit=task.unit,
         milliseconds_per_plan=1000 * float(trace.seconds_per_plan.mean()),
-        milliseconds_for_one=1000 * seconds_for_one(policy, trials, trace.frames[0]),
+        milliseconds_for_one=1000 * seconds_for_one(policy, trials, trace),
         model_share=trace.model_share,
         plans=len(trials),
         imagined_cost=float(trace.imagined_cost.mean()),
@@ -245,12 +245,14 @@ def check_finished(run: Path) -> None:
 
 
 def as_seen_by(model: WorldModel, recording: Recording) -> Recording:
-    """Return a recording as the cameras saw it that `model` was trained with.
+    """Return a recording as `model` sees it: by its cameras, and with what the robot felt if it asks for that.
 
     Raises:
         WorldModelError: it is not the one that the model was trained on: held-out episodes would not be.
     """
     recording = recording.seen_by(model.interface.cameras)
+    if model.config.proprioception:
+        recording = recording.with_proprioception()
     held, given = asdict(model.interface), asdict(interface_of(recording))
     for name in held:
         if held[name] != given[name]:

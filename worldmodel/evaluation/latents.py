@@ -40,16 +40,18 @@ class Split:
 class EncodedEpisode:
     """One episode as the model sees it.
 
-    Shapes: F frames, whole action blocks apart; K control steps in a block, A actuators, D latent.
+    Shapes: F frames, whole action blocks apart; K control steps in a block, A actuators, D latent, P numbers felt.
 
     Attributes:
         latents: `[F, D]` float32.
         blocks: `[F - 1, K, A]` float32, in the actuators' units; block t leads from frame t to frame t + 1.
+        felt: `[F, P]` float32; P is 0 without proprioception.
         qpos, qvel: `[F, ...]` float64, the physics state, with no columns where none was recorded.
     """
 
     latents: Tensor
     blocks: Tensor
+    felt: Tensor
     qpos: NDArray[np.float64]
     qvel: NDArray[np.float64]
 
@@ -61,11 +63,13 @@ class EncodedClips:
     Attributes:
         latents: `[E, L, D]` float32.
         blocks: `[E, L - 1, K, A]` float32.
+        felt: `[E, L, P]` float32.
         episode, start: `[E]` int64, which of the episodes a clip comes from, and its first frame there.
     """
 
     latents: Tensor
     blocks: Tensor
+    felt: Tensor
     episode: NDArray[np.int64]
     start: NDArray[np.int64]
 
@@ -119,8 +123,9 @@ def encode_episodes(
         block = recording.provenance.steps_per_frame
         blocks = episode.actions[: (count - 1) * block].reshape(count - 1, block, -1)
         latents = encode_frames(model, episode.frames[:count], compute)
-        acted = torch.from_numpy(blocks).to(compute.device)
-        encoded.append(EncodedEpisode(latents, acted, episode.qpos[:count], episode.qvel[:count]))
+        qpos, qvel = episode.qpos[:count], episode.qvel[:count]
+        acted, felt = (torch.from_numpy(x).to(compute.device) for x in (blocks, recording.proprioception(qpos, qvel)))
+        encoded.append(EncodedEpisode(latents, acted, felt, qpos, qvel))
         if progress:
             progress(count)
     return encoded
@@ -160,18 +165,22 @@ def cut_clips(episodes: Sequence[EncodedEpisode], *, length: int, most: int) -> 
     return EncodedClips(
         torch.stack([held.latents[t : t + length] for held, t in rows]),
         torch.stack([held.blocks[t : t + length - 1] for held, t in rows]),
+        torch.stack([held.felt[t : t + length] for held, t in rows]),
         episode,
         start,
     )
 
 
 @torch.no_grad()
-def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int, compute: Compute) -> Tensor:
+def forecast(
+    model: WorldModel, latents: Tensor, blocks: Tensor, felt: Tensor, *, visible: int, compute: Compute
+) -> Tensor:
     """Forecast what follows the first C = `visible` frames of clips, in one open-loop pass.
 
     Args:
         latents: `[E, L, D]`; those after the first C are not looked at.
         blocks: `[E, L - 1, K, A]`.
+        felt: `[E, L, P]`; P is 0 for a model without proprioception. Again the first C count.
 
     Returns:
         `[E, L - C, D]` float32.
@@ -182,9 +191,9 @@ def forecast(model: WorldModel, latents: Tensor, blocks: Tensor, *, visible: int
     check_length(model, latents.shape[1], visible)
     parts = []
     for start in range(0, len(latents), CLIPS_AT_ONCE):
-        seen, acted = (x[start : start + CLIPS_AT_ONCE] for x in (latents, blocks))
+        seen, acted, sensed = (x[start : start + CLIPS_AT_ONCE] for x in (latents, blocks, felt))
         with compute.autocast():
-            memory = model.remember(seen[:, :visible], acted[:, : visible - 1])
+            memory = model.remember(seen[:, :visible], acted[:, : visible - 1], sensed[:, :visible])
             parts.append(model.imagine(memory, acted[:, None, visible - 1 :])[:, 0].float())
     return torch.cat(parts)
 

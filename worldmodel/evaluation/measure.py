@@ -230,9 +230,9 @@ def _forecast_errors(
     other = torch.randperm(len(clips.blocks), generator=generator).to(clips.blocks.device)
     shuffled = torch.cat([clips.blocks[:, : visible - 1], clips.blocks[other, visible - 1 :]], dim=1)
     guesses = (
-        forecast(model, clips.latents, clips.blocks, visible=visible, compute=compute),
+        forecast(model, clips.latents, clips.blocks, clips.felt, visible=visible, compute=compute),
         clips.latents[:, visible - 1 : visible].expand_as(target),
-        forecast(model, clips.latents, shuffled, visible=visible, compute=compute),
+        forecast(model, clips.latents, shuffled, clips.felt, visible=visible, compute=compute),
     )
     own, copied, misled = (tuple(rollout_error(guess, target, variance).tolist()) for guess in guesses)
     return own, copied, misled
@@ -245,7 +245,7 @@ def _transitions(config: MeasureConfig, model: WorldModel, clips: EncodedClips, 
     return Transitions(
         before=latents[:, now - 1 : now + 1].flatten(1),
         real=latents[:, now + 1],
-        predicted=forecast(model, latents, blocks, visible=config.visible, compute=compute)[:, 0],
+        predicted=forecast(model, latents, blocks, clips.felt, visible=config.visible, compute=compute)[:, 0],
         actions=model.flatten_actions(blocks[:, now]).float(),
     )
 

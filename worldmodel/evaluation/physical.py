@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Provenance
-from worldmodel.envs.registry import make_world
+from worldmodel.datasets.simulated import recorded_model
 from worldmodel.errors import RecordingError
 
 STILL = 1e-6  # a number that varies less than this (rad, m, rad/s, m/s) over the whole recording is left out
@@ -93,7 +92,7 @@ def physical_states(provenance: Provenance, episodes: Sequence[Simulated]) -> Ph
     if provenance.simulation is None:
         columns = [*_plain("qpos", qpos, "position"), *_plain("qvel", qvel, "velocity")]
     else:
-        columns = list(_columns(_model(provenance, qpos.shape[1], qvel.shape[1]), qpos, qvel))
+        columns = list(_columns(recorded_model(provenance, qpos.shape[1], qvel.shape[1]), qpos, qvel))
     moving = [(dimension, column) for dimension, column in columns if np.ptp(column) > STILL]
     if not moving:
         raise RecordingError(f"Nothing moves in the recording of '{provenance.env}': there is nothing to probe for.")
@@ -102,36 +101,6 @@ def physical_states(provenance: Provenance, episodes: Sequence[Simulated]) -> Ph
     values = np.split(np.stack([column for _, column in moving], axis=1), ends)
     still = tuple(dimension.name for dimension, column in columns if np.ptp(column) <= STILL)
     return PhysicalStates(dimensions, tuple(values), still)
-
-
-def _model(provenance: Provenance, nq: int, nv: int) -> mujoco.MjModel:
-    """Return the recorded model, from its source where that suffices, else from its environment."""
-    assert provenance.simulation is not None
-    try:
-        with _no_remarks():
-            model = mujoco.MjModel.from_xml_string(provenance.simulation.mjcf)
-    except ValueError:  # it needs further files, or is not known
-        world = make_world(provenance.env, provenance.env_arguments)
-        world.reset(np.random.default_rng(provenance.seed))
-        model = world.model
-        world.close()
-    if (model.nq, model.nv) != (nq, nv):
-        raise RecordingError(
-            f"The model of '{provenance.env}' here has {model.nq} positions and {model.nv} velocities; the recording "
-            f"holds {nq} and {nv}. Use the files and versions that it was recorded with; worldmodel info lists them."
-        )
-    return model
-
-
-@contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Keep back MuJoCo's remarks on old XML, which it also writes into a file where the user stands."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda remark: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
 
 
 def _plain(name: str, values: Array, kind: Kind) -> Iterator[tuple[Dimension, Array]]:

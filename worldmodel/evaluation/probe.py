@@ -202,7 +202,7 @@ class _Prober:
         if length <= visible:
             return
         clips = cut_clips(held.encoded(self._latents.held_out), length=length, most=len(held.frames))
-        guessed = forecast(self._model, clips.latents, clips.blocks, visible=visible, compute=self._compute)
+        guessed = forecast(self._model, clips.latents, clips.blocks, clips.felt, visible=visible, compute=self._compute)
         imagined = torch.cat([clips.latents[:, :visible], guessed], dim=1)
         rows = torch.from_numpy(held.first[clips.episode] + clips.start)
         for now in range(visible, length):

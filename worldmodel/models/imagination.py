@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,7 @@ class Imagination:
         held = first.weight.view(-1, self._steps, hold, len(self._low)).sum(2).flatten(1)
         self._embed_action = _Linear(held, first.bias, dtype), _Linear.of(second, dtype)
         self._embed_latent = _Linear.of(predictor.embed_latent, dtype)
+        self._feel = deepcopy(predictor.feel)
         self._no_action, self._position = (
             x.detach().to(dtype, copy=True) for x in (predictor.no_action, predictor.position)
         )
@@ -62,12 +64,18 @@ class Imagination:
         self._layers = [_Layer(block, predictor.config.heads, dtype) for block in predictor.blocks]
         self._forecast = _Linear.after(predictor.norm, predictor.forecast, dtype)
 
-    def remember(self, latents: Tensor, actions: Tensor) -> Remembered:
-        """Take in visible latents `[B, C, D]` and the blocks between them, `[B, C - 1, S, A]`."""
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Remembered:
+        """Take in visible latents `[B, C, D]`, the blocks between them, `[B, C - 1, S, A]`, and what was felt there.
+
+        Args:
+            felt: `[B, C, P]`, in physical units; None where nobody knows it, or the model has no proprioception.
+        """
         b, c, _ = latents.shape
         self._check_fits(c)
         led_by = torch.cat([self._no_action.expand(b, 1, -1), self._led_by(actions)], 1)
         x = self._embed_latent(latents.to(self._dtype)) + led_by + self._position[:c]
+        if self._feel is not None:
+            x = x + self._feel(felt).to(self._dtype)
         pairs = []
         for layer in self._layers:
             q, k, v = layer.heads(x)

@@ -20,6 +20,7 @@ class Interface:
         low, high: bounds of the A actuators, each in its own unit.
         recording: fingerprint of the recording, by which its held-out episodes are known.
         env_arguments: what the environment was made with, a JSON object.
+        proprioception: P, the numbers that the robot feels of its own joints at each frame; 0 if it is not asked.
     """
 
     env: str
@@ -33,6 +34,7 @@ class Interface:
     high: tuple[float, ...]
     recording: str = ""
     env_arguments: str = "{}"
+    proprioception: int = 0
 
     @property
     def block(self) -> int:

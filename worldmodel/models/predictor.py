@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
+from worldmodel.models.proprioception import ProprioceptionEmbedding
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,23 @@ class Predictor(nn.Module):
     """Forecast every masked latent of a clip in one pass.
 
     Position t holds the latent of frame t where it is visible, else a learned mask token; to it come a
-    position embedding and the action block that led into the frame, or a learned no-action token. The
+    position embedding and the action block that led into the frame, or a learned no-action token; to a visible frame
+    also what the robot felt of its joints, where the model has proprioception. The
     attention is causal, so position t sees only what came before it: what the visible positions
     compute is the same whatever is planned after them, and is computed once for all plans (`remember`).
 
-    Shapes: B clips, L frames, C of them visible, M masked, D latent, U size of a flat action block.
+    Shapes: B clips, L frames, C of them visible, M masked, D latent, U size of a flat action block, P numbers felt.
 
     Args:
         latent: D.
         action: U.
+        felt: P; 0 for a model without proprioception, to which what was felt makes no difference.
 
     Source: the mask token of BERT (Devlin et al., 2019) with the causal attention of GPT (Radford et al.,
     2018). Differs: latents in place of words, and the mask is always the end of the clip.
     """
 
-    def __init__(self, config: PredictorConfig, *, latent: int, action: int) -> None:
+    def __init__(self, config: PredictorConfig, *, latent: int, action: int, felt: int = 0) -> None:
         super().__init__()
         self.config = config
         self.embed_latent = nn.Linear(latent, config.width)
@@ -86,8 +89,18 @@ class Predictor(nn.Module):
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.forecast = nn.Linear(config.width, latent)
+        self.feel = ProprioceptionEmbedding(felt, config.width) if felt else None
 
-    def forward(self, latents: Tensor, visible: Tensor, actions: Tensor, acted: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        latents: Tensor,
+        visible: Tensor,
+        actions: Tensor,
+        acted: Tensor | None = None,
+        *,
+        felt: Tensor | None = None,
+        feels: Tensor | None = None,
+    ) -> Tensor:
         """Forecast a whole clip.
 
         Args:
@@ -95,11 +108,13 @@ class Predictor(nn.Module):
             visible: `[B, L]` bool, true at the beginning of each clip, then false.
             actions: `[B, L - 1, U]`, in [-1, 1]; block t leads from frame t to frame t + 1.
             acted: `[B]` bool; a clip where it is false is forecast without its actions. All true when left out.
+            felt: `[B, L, P]`, in physical units; that of masked frames is not looked at. None where nobody knows it.
+            feels: `[B]` bool; a clip where it is false is forecast without what was felt. All true when left out.
 
         Returns:
             `[B, L, D]`: a forecast at every position; those at masked frames have seen no later frame.
         """
-        tokens = torch.where(visible[..., None], self.embed_latent(latents), self.mask_token)
+        tokens = torch.where(visible[..., None], self._seen(latents, felt, feels), self.mask_token)
         led_by = self._led_by(actions, start=True)
         if acted is not None:
             led_by = torch.where(acted[:, None, None], led_by, self.no_action.to(led_by.dtype))
@@ -109,14 +124,15 @@ class Predictor(nn.Module):
         forecast: Tensor = self.forecast(self.norm(x))
         return forecast
 
-    def remember(self, latents: Tensor, actions: Tensor) -> Memory:
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Memory:
         """Compute, once, what visible frames contribute to any future.
 
         Args:
             latents: `[B, C, D]`, all visible.
             actions: `[B, C - 1, U]` between them.
+            felt: `[B, C, P]` at them, in physical units; None where nobody knows it.
         """
-        x = self.embed_latent(latents) + self._led_by(actions, start=True) + self._positions(0, latents.shape[1])
+        x = self._seen(latents, felt) + self._led_by(actions, start=True) + self._positions(0, latents.shape[1])
         keys, values = [], []
         for block in self.blocks:
             assert isinstance(block, _Block)
@@ -143,6 +159,11 @@ class Predictor(nn.Module):
             x = block(x, key, value)
         forecast: Tensor = self.forecast(self.norm(x))
         return forecast.view(b, n, m, -1)
+
+    def _seen(self, latents: Tensor, felt: Tensor | None, feels: Tensor | None = None) -> Tensor:
+        """Embed visible frames, with what was felt at them."""
+        embedded: Tensor = self.embed_latent(latents)
+        return embedded if self.feel is None else embedded + self.feel(felt, feels)
 
     def _led_by(self, actions: Tensor, *, start: bool) -> Tensor:
         """Embed the action block that led into each position; with `start`, no action led into the first."""

@@ -22,9 +22,12 @@ class WorldModelConfig:
 
     Attributes:
         latent: D, size of a latent.
+        proprioception: the predictor is also told what the robot feels of its own joints at visible frames: position
+            and velocity of those that its actuators drive. It learns nothing of objects by it, and goals stay images.
     """
 
     latent: int = 32
+    proprioception: bool = False
     encoder: EncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
@@ -35,10 +38,13 @@ class WorldModel(nn.Module):
     """Latent dynamics of a world seen through one camera, or several whose views lie side by side.
 
     Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
-    block, A actuators, U = K * A, D latent.
+    block, A actuators, U = K * A, D latent, P numbers that are felt.
 
     Args:
         interface: what the model is trained on.
+
+    Raises:
+        WorldModelError: proprioception is asked for and nothing is felt, or the other way round.
     """
 
     low: Tensor
@@ -46,10 +52,17 @@ class WorldModel(nn.Module):
 
     def __init__(self, config: WorldModelConfig, *, interface: Interface) -> None:
         super().__init__()
+        if config.proprioception != (interface.proprioception > 0):
+            raise WorldModelError(
+                f"proprioception is {config.proprioception}, but the interface tells of {interface.proprioception} "
+                "numbers that are felt; expected some with it, and 0 without."
+            )
         self.config, self.interface = config, interface
         size = {"height": interface.height, "width": interface.width, "latent": config.latent}
         self.encoder = make_encoder(config.encoder, **size)
-        self.predictor = Predictor(config.predictor, latent=config.latent, action=interface.block)
+        self.predictor = Predictor(
+            config.predictor, latent=config.latent, action=interface.block, felt=interface.proprioception
+        )
         self.inverse = InverseDynamics(config.inverse, latent=config.latent, action=interface.block)
         self.decoder = Decoder(config.decoder, **size)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,9 +90,13 @@ class WorldModel(nn.Module):
         scaled: Tensor = (actions - self.low) / (self.high - self.low) * 2 - 1
         return scaled.flatten(-2)
 
-    def remember(self, latents: Tensor, actions: Tensor) -> Memory:
-        """Take in visible latents `[B, C, D]` and the blocks between them, `[B, C - 1, K, A]`."""
-        return self.predictor.remember(latents, self.flatten_actions(actions))
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Memory:
+        """Take in visible latents `[B, C, D]`, the blocks between them, `[B, C - 1, K, A]`, and what was felt there.
+
+        Args:
+            felt: `[B, C, P]`, in physical units; None where nobody knows it, or the model has no proprioception.
+        """
+        return self.predictor.remember(latents, self.flatten_actions(actions), felt)
 
     def imagine(self, memory: Memory, actions: Tensor) -> Tensor:
         """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to."""

@@ -27,6 +27,8 @@ class MaskedFutureConfig:
     Attributes:
         visible: C, the most frames that are visible; each clip shows 1 to C of them.
         action_dropout: share of clips that are forecast without their actions: 1 learns from video alone.
+        proprioception_dropout: share of clips that are forecast without what the robot felt, as a dream must be that
+            goes on from its own frames; of no effect without model.proprioception.
         two_step_weight: weight of a second forecast, for which the first one's next frame is taken for seen: planning
             stands on forecasts, not on frames. 0 leaves it out.
         anti_collapse: "sigreg" makes the latents' distribution a standard normal; "variance" holds variances up and
@@ -41,6 +43,7 @@ class MaskedFutureConfig:
 
     visible: int = 3
     action_dropout: float = 0.1
+    proprioception_dropout: float = 0.1
     two_step_weight: float = 0.0
     anti_collapse: AntiCollapse = "sigreg"
     anti_collapse_weight: float = 0.5
@@ -53,8 +56,9 @@ class MaskedFutureConfig:
     def __post_init__(self) -> None:
         if self.visible < 1:
             raise WorldModelError(f"visible is {self.visible}; expected at least 1.")
-        if not 0 <= self.action_dropout <= 1:
-            raise WorldModelError(f"action_dropout is {self.action_dropout}; expected a share between 0 and 1.")
+        for name in ("action_dropout", "proprioception_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1.")
         for name in ("two_step_weight", "anti_collapse_weight", "inverse_weight", "straight_weight"):
             if getattr(self, name) < 0:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
@@ -102,7 +106,7 @@ class MaskedFuture(Objective):
         config = self.config
         latents = model.encode(clips.frames)
         targets = self._targets(clips.frames, latents)
-        forecast = forecast_error(model, latents, targets, clips.actions, config, draws)
+        forecast = forecast_error(model, latents, targets, clips.actions, config, draws, felt=clips.felt)
         anti_collapse = self._anti_collapse(latents, draws)
         inverse = inverse_error(model, latents, clips.actions)
         straight = straightness(latents)
@@ -144,7 +148,14 @@ class MaskedFuture(Objective):
 
 
 def forecast_error(
-    model: WorldModel, latents: Tensor, targets: Tensor, actions: Tensor, config: MaskedFutureConfig, draws: Draws
+    model: WorldModel,
+    latents: Tensor,
+    targets: Tensor,
+    actions: Tensor,
+    config: MaskedFutureConfig,
+    draws: Draws,
+    *,
+    felt: Tensor | None = None,
 ) -> Tensor:
     """Hide the end of each clip and return the mean squared error of its forecast, a scalar.
 
@@ -154,7 +165,8 @@ def forecast_error(
         latents: `[B, L, D]` of all frames; the masked ones are not looked at.
         targets: `[B, L, D]`, what should be forecast.
         actions: `[B, L - 1, K, A]`.
-        draws: how many frames each clip shows, and which clips lose their actions.
+        draws: how many frames each clip shows, which clips lose their actions, and which what was felt.
+        felt: `[B, L, P]`, what the robot felt at each frame, where the model has proprioception.
     """
     b, length = latents.shape[:2]
     if config.visible >= length:
@@ -165,19 +177,21 @@ def forecast_error(
     count = draws.integers(1, config.visible + 1, b, 1)
     positions = torch.arange(length, device=latents.device)
     acted = draws.uniform(b) >= config.action_dropout
+    feels = draws.uniform(b) >= config.proprioception_dropout if model.config.proprioception else None
     blocks = model.flatten_actions(actions)
 
-    def forecast_after(seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    def forecast_after(seen: Tensor, count: Tensor, felt: Tensor | None) -> tuple[Tensor, Tensor]:
         visible = positions < count
-        forecast = model.predictor(seen, visible, blocks, acted).float()
+        forecast = model.predictor(seen, visible, blocks, acted, felt=felt, feels=feels).float()
         error = (forecast - targets).square().mean(-1).masked_fill(visible, 0)
         return forecast, (error.sum(1) / (length - count[:, 0]).clamp_min(1)).mean()
 
-    forecast, error = forecast_after(latents, count)
+    forecast, error = forecast_after(latents, count, felt)
     if not config.two_step_weight:
         return error
     imagined = torch.where((positions == count)[..., None], forecast, latents)
-    return error + config.two_step_weight * forecast_after(imagined, count + 1)[1]
+    # nobody knows what an imagined frame feels like
+    return error + config.two_step_weight * forecast_after(imagined, count + 1, None)[1]
 
 
 def inverse_error(model: WorldModel, latents: Tensor, actions: Tensor) -> Tensor:

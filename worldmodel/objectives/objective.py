@@ -23,10 +23,12 @@ class ClipTensors:
     Attributes:
         frames: `[B, L, H, W, 3]` uint8.
         actions: `[B, L - 1, K, A]` float32, in the actuators' units; block t leads from frame t to frame t + 1.
+        felt: `[B, L, P]` float32, what the robot felt at each frame, in physical units; None where nobody knows it.
     """
 
     frames: Tensor
     actions: Tensor
+    felt: Tensor | None = None
 
 
 class Logs(Protocol):

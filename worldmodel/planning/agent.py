@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldmodel.envs.goal_env import GoalEnv, Observation
 from worldmodel.envs.world import Action
@@ -65,13 +66,15 @@ class Agent:
         """Return the next action `[A]`, in the actuators' units and within their bounds.
 
         Args:
-            observation: `image` and `goal`, each `[H, W, 3]` uint8.
+            observation: `image` and `goal`, each `[H, W, 3]` uint8, and `proprioception`, `[P]` float32, if the model
+                has it.
 
         Raises:
-            WorldModelError: a picture is not one that the model can read; nothing was done.
+            WorldModelError: a picture, or what is felt, is not what the model can read; nothing was done.
         """
         for name in ("image", "goal"):
             check_picture(name, observation, self._interface)
+        felt = check_felt(observation, self._interface) if self._interface.proprioception else None
         if not self._waiting:
             goal = observation["goal"]
             if self._goal is None:
@@ -79,7 +82,7 @@ class Agent:
             elif not np.array_equal(goal, self._goal):
                 self._policy.aim(torch.from_numpy(goal[None].copy()))
             self._goal = goal.copy()
-            decision = self._policy(torch.from_numpy(observation["image"][None].copy()))
+            decision = self._policy(torch.from_numpy(observation["image"][None].copy()), felt)
             self._waiting = list(decision.actions[0].cpu().numpy())
         return self._waiting.pop(0)
 
@@ -98,7 +101,7 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
     space = inner.action_space
     assert isinstance(space, gymnasium.spaces.Box)
     shown = inner.observation_space["image"]  # type: ignore[index]
-    found = {
+    found: dict[str, tuple[object, object]] = {
         "environment": (env.spec.id if env.spec else interface.env, interface.env),
         "choice of cameras": (inner.cameras, interface.cameras),
         "image size": (shown.shape, (interface.height, interface.width, 3)),
@@ -107,6 +110,8 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
         "lower bounds of the actions": (tuple(space.low.tolist()), interface.low),
         "upper bounds of the actions": (tuple(space.high.tolist()), interface.high),
     }
+    if interface.proprioception:
+        found["number of values in 'proprioception'"] = (inner.proprioception.size, interface.proprioception)
     for what, (here, trained) in found.items():
         if here != trained:
             raise WorldModelError(
@@ -129,3 +134,20 @@ def check_picture(name: str, observation: Any, interface: Interface) -> None:
         raise WorldModelError(f"observation['{name}'] holds a number that is not finite; {expected}.")
     if picture.dtype != np.uint8 or picture.shape != (interface.height, interface.width, 3):
         raise WorldModelError(f"observation['{name}'] is {picture.dtype} {list(picture.shape)}; {expected}.")
+
+
+def check_felt(observation: Any, interface: Interface) -> Tensor:
+    """Return what the robot feels, `[1, P]` float32.
+
+    Raises:
+        WorldModelError: it is missing, or not P finite numbers.
+    """
+    expected = f"expected {interface.proprioception} finite numbers, which the model was trained with"
+    if "proprioception" not in observation:
+        raise WorldModelError(
+            f"The observation has no 'proprioception'; {expected}. Make the environment with proprioception=True."
+        )
+    felt = np.asarray(observation["proprioception"], np.float32)
+    if felt.shape != (interface.proprioception,) or not np.isfinite(felt).all():
+        raise WorldModelError(f"observation['proprioception'] is {felt}; {expected}.")
+    return torch.from_numpy(felt[None].copy())

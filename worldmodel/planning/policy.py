@@ -67,7 +67,7 @@ class Decision:
 class PlanningPolicy:
     """Replan at every frame, from what was seen and done, for B robots at once.
 
-    Shapes: B robots, K control steps in a block, A actuators, H blocks in a plan, D latent.
+    Shapes: B robots, K control steps in a block, A actuators, H blocks in a plan, D latent, P numbers felt.
 
     Args:
         model: the world model, ready to use.
@@ -108,6 +108,7 @@ class PlanningPolicy:
         """Begin episodes with these goal images, `[B, H, W, 3]` uint8."""
         self.aim(goals)
         self._latents: list[Tensor] = []
+        self._felt: list[Tensor] = []
         self._plans: list[Tensor] = []
 
     @torch.no_grad()
@@ -124,15 +125,32 @@ class PlanningPolicy:
         )
 
     @torch.no_grad()
-    def __call__(self, frames: Tensor) -> Decision:
-        """Decide from the present frames, `[B, H, W, 3]` uint8. The first block of the decision must then be done."""
+    def __call__(self, frames: Tensor, felt: Tensor | None = None) -> Decision:
+        """Decide from the present frames. The first block of the decision must then be done.
+
+        Args:
+            frames: `[B, H, W, 3]` uint8.
+            felt: `[B, P]` float32, what the robots feel of their joints now, in physical units; needed by a model with
+                proprioception, and by no other.
+
+        Raises:
+            WorldModelError: the model has proprioception and nothing is felt.
+        """
+        if felt is None and self._model.interface.proprioception:
+            raise WorldModelError(
+                f"This model was trained with proprioception: beside frames it needs the "
+                f"{self._model.interface.proprioception} numbers that the robot feels. proprioception_of reads them."
+            )
         started = time.perf_counter()
         deadline = Deadline(self.config.budget_ms / 1000 if self.config.budget_ms else None)
         with self._compute.autocast():
             latents = self._model.encode(frames.to(self._compute.device))
         self._latents = [*self._latents, latents][-self.config.history :]
+        if felt is not None:
+            self._felt = [*self._felt, felt.to(self._compute.device)][-self.config.history :]
         encoded = time.perf_counter()
-        memory = self._imagination.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)))
+        known = torch.stack(self._felt, 1) if self._felt else None
+        memory = self._imagination.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)), known)
         deadline.reserve(time.perf_counter() - encoded)  # imagining the chosen plan, in the end, takes about as long
         model_seconds = time.perf_counter() - started
 

@@ -119,7 +119,7 @@ def read_train_config(run: Path) -> TrainConfig:
 
 
 def interface_of(recording: Recording) -> Interface:
-    """Return what a model trained on `recording`, as its cameras saw it, can be used with."""
+    """Return what a model trained on `recording`, as it was seen and felt, can be used with."""
     provenance = recording.provenance
     height, width, _ = recording.frame_shape
     return Interface(
@@ -134,4 +134,5 @@ def interface_of(recording: Recording) -> Interface:
         high=provenance.high,
         recording=recording.fingerprint,
         env_arguments=provenance.env_arguments,
+        proprioception=recording.proprioception.size,
     )

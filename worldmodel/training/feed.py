@@ -21,14 +21,17 @@ def on_device(batches: Iterable[ClipBatch], device: torch.device) -> Iterator[Cl
     """
     if device.type != "cuda":
         for batch in batches:
-            yield ClipTensors(_tensor(batch.frames).to(device), _tensor(batch.actions).to(device))
+            yield ClipTensors(*(_tensor(x).to(device) for x in (batch.frames, batch.actions, batch.felt)))
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     ahead: tuple[ClipTensors, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.cuda.stream(stream):
             copied = ClipTensors(
-                *(_tensor(x).pin_memory().to(device, non_blocking=True) for x in (batch.frames, batch.actions))
+                *(
+                    _tensor(x).pin_memory().to(device, non_blocking=True)
+                    for x in (batch.frames, batch.actions, batch.felt)
+                )
             )
             arrived = stream.record_event()
         if ahead:
@@ -42,8 +45,9 @@ def _wait(clips: ClipTensors, arrived: torch.cuda.Event, device: torch.device) -
     """Let the step's stream wait for the copy, and keep the memory until the step is done with it."""
     current = torch.cuda.current_stream(device)
     current.wait_event(arrived)
-    for tensor in (clips.frames, clips.actions):
-        tensor.record_stream(current)
+    for tensor in (clips.frames, clips.actions, clips.felt):
+        if tensor is not None:
+            tensor.record_stream(current)
     return clips
 
 

@@ -58,7 +58,8 @@ class ForecastStage(Stage):
         def compute_loss(draws: Draws) -> Step:
             rows = starts[draws.integers(0, len(starts), rows_each, 1)] + offsets
             latents, blocks = encoded.latents[rows], encoded.blocks[rows[:, :-1]]
-            loss = forecast_error(model, latents, latents, blocks, self._masking, draws)
+            felt = encoded.felt[rows]
+            loss = forecast_error(model, latents, latents, blocks, self._masking, draws, felt=felt)
             return Step(loss, {"forecast": loss.detach()})
 
         while True:
@@ -72,10 +73,12 @@ class EncodedFrames:
     Attributes:
         latents: `[F, D]` float32, of the frames that are whole action blocks apart.
         blocks: `[F, K, A]` float32; block t leads from frame t to frame t + 1, that of an episode's last frame is zero.
+        felt: `[F, P]` float32, what the robot felt; P is 0 without proprioception.
     """
 
     latents: Tensor
     blocks: Tensor
+    felt: Tensor
 
 
 @torch.no_grad()
@@ -91,7 +94,8 @@ def encode_episodes(
         blocks[:-1] = episode.actions[: (count - 1) * block].reshape(count - 1, block, -1)
         with compute.autocast():
             latents = model.encode(torch.from_numpy(episode.frames[:count]).to(compute.device))
-        yield EncodedFrames(latents, torch.from_numpy(blocks).to(compute.device))
+        felt = recording.proprioception(episode.qpos[:count], episode.qvel[:count])
+        yield EncodedFrames(latents, *(torch.from_numpy(x).to(compute.device) for x in (blocks, felt)))
 
 
 def encode_shared(
@@ -103,11 +107,12 @@ def encode_shared(
     provenance = recording.provenance
     latents = torch.zeros(int(first[-1]), model.config.latent, device=compute.device)
     blocks = torch.zeros(len(latents), provenance.steps_per_frame, len(provenance.low), device=compute.device)
+    felt = torch.zeros(len(latents), recording.proprioception.size, device=compute.device)
     own = np.array_split(np.arange(len(episodes)), processes.count)[processes.rank]
     for position, encoded in zip(own, encode_episodes(model, recording, episodes[own], compute), strict=True):
         rows = slice(int(first[position]), int(first[position + 1]))
-        latents[rows], blocks[rows] = encoded.latents, encoded.blocks
-    return EncodedFrames(processes.sum(latents), processes.sum(blocks))
+        latents[rows], blocks[rows], felt[rows] = encoded.latents, encoded.blocks, encoded.felt
+    return EncodedFrames(*(processes.sum(x) for x in (latents, blocks, felt)))
 
 
 def _clip_starts(counts: NDArray[np.int64], length: int) -> Tensor:

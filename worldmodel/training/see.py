@@ -69,10 +69,9 @@ class SeeStage(Stage):
             self.config.batch, seed=self._seed, first=first, rank=self._processes.rank, ranks=self._processes.count
         )
         for batch in on_device(batches, self._compute.device):
-            parts = zip(
-                batch.frames.chunk(self.config.accumulate), batch.actions.chunk(self.config.accumulate), strict=True
-            )
-            yield [partial(compute_loss, ClipTensors(frames, actions)) for frames, actions in parts]
+            tensors = (batch.frames, batch.actions, batch.felt)
+            parts = zip(*(x.chunk(self.config.accumulate) for x in tensors if x is not None), strict=True)
+            yield [partial(compute_loss, ClipTensors(*part)) for part in parts]
 
     def begin(self, model: WorldModel) -> None:
         self._objective.begin(model)

@@ -100,11 +100,14 @@ class Validation:
         return latents.flatten(0, 1).cpu().numpy(), self.batch.frames.reshape(-1, *self.batch.frames.shape[2:])
 
     def _forecast(self, model: WorldModel, compute: Compute) -> tuple[Tensor, Tensor]:
-        frames, actions = (torch.from_numpy(x).to(compute.device) for x in (self.batch.frames, self.batch.actions))
+        batch = self.batch
+        frames, actions, felt = (
+            torch.from_numpy(x).to(compute.device) for x in (batch.frames, batch.actions, batch.felt)
+        )
         visible = (torch.arange(frames.shape[1], device=compute.device) < self.visible).expand(len(frames), -1)
         with compute.autocast():
             latents = model.encode(frames)
-            return latents, model.predictor(latents, visible, model.flatten_actions(actions)).float()
+            return latents, model.predictor(latents, visible, model.flatten_actions(actions), felt=felt).float()
 
 
 def relative_spread(latents: Tensor) -> float:

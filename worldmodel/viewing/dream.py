@@ -16,9 +16,9 @@ class Dream:
     """Forecast on and on from what was seen last.
 
     As long as the predictor has positions, all frames since the last look are forecast in one pass from what was
-    really seen, as in training. Beyond them the dream goes on from its own last frames.
+    really seen, as in training. Beyond them the dream goes on from its own last frames, which nobody has felt.
 
-    Shapes: C remembered frames, K control steps in a block, A actuators, D latent.
+    Shapes: C remembered frames, K control steps in a block, A actuators, D latent, P numbers felt.
 
     Args:
         visible: the most frames that were visible in training.
@@ -28,6 +28,7 @@ class Dream:
         self._model, self._compute, self._visible = model, compute, visible
         self._latents: list[Tensor] = []
         self._blocks: list[Tensor] = []
+        self._felt: list[Tensor] = []
         self._since: list[tuple[Tensor, Tensor]] = []  # latent and the block that led to it, since the anchor
 
     @property
@@ -35,12 +36,13 @@ class Dream:
         """What the dream sees now, `[D]`."""
         return self._since[-1][0] if self._since else self._latents[-1]
 
-    def look(self, latents: Sequence[Tensor], blocks: Sequence[Tensor]) -> None:
+    def look(self, latents: Sequence[Tensor], blocks: Sequence[Tensor], felt: Sequence[Tensor] = ()) -> None:
         """Begin anew from what was really seen.
 
         Args:
             latents: `[D]` each, the present one last; of more than C, the last ones are taken.
             blocks: `[K, A]` each, between them, in the actuators' units.
+            felt: `[P]` each, what the robot felt at these frames; none where nobody knows it.
         """
         if not latents or len(blocks) < len(latents) - 1:
             raise WorldModelError(
@@ -49,6 +51,7 @@ class Dream:
             )
         self._latents = list(latents)[-self._visible :]
         self._blocks = list(blocks)[len(blocks) - len(self._latents) + 1 :]
+        self._felt = list(felt)[-self._visible :]
         self._since = []
 
     @torch.inference_mode()
@@ -59,7 +62,8 @@ class Dream:
         blocks = [*(done for _, done in self._since), block]
         with self._compute.autocast():
             between = torch.stack(self._blocks) if self._blocks else block.new_zeros(0, *block.shape)
-            memory = self._model.remember(torch.stack(self._latents)[None], between[None])
+            felt = torch.stack(self._felt)[None] if self._felt else None
+            memory = self._model.remember(torch.stack(self._latents)[None], between[None], felt)
             ahead = self._model.imagine(memory, torch.stack(blocks)[None, None])
         self._since.append((ahead[0, 0, -1], block))
         return self.latent

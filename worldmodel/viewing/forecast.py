@@ -130,11 +130,13 @@ def _dream(trained: Trained, episode: EncodedEpisode, frames: int) -> torch.Tens
     """Return what the model expects after the visible frames, `[M, D]`."""
     device, visible = trained.compute.device, trained.visible
     steps = trained.recording.provenance.steps_per_frame
-    actions = torch.from_numpy(trained.recording.episode(episode.index).actions).to(device)
+    recorded = trained.recording.episode(episode.index)
+    actions = torch.from_numpy(recorded.actions).to(device)
+    felt = torch.from_numpy(trained.recording.proprioception(recorded.qpos[:visible], recorded.qvel[:visible]))
     blocks = actions[: (visible - 1 + frames) * steps].view(-1, steps, actions.shape[1])
     dream = Dream(model=trained.model, compute=trained.compute, visible=visible)
     seen = torch.from_numpy(episode.latents[:visible]).to(device)
-    dream.look(list(seen), list(blocks[: visible - 1]))
+    dream.look(list(seen), list(blocks[: visible - 1]), list(felt.to(device)))
     return torch.stack([dream.advance(block).float() for block in blocks[visible - 1 :]])
 
 

@@ -15,7 +15,7 @@ from worldmodel.envs.registry import make_task
 from worldmodel.envs.task import Task
 from worldmodel.envs.views import ViewsRenderer
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.control import Progress, film
+from worldmodel.evaluation.control import Progress, feel, film
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.latents import encode_frames
@@ -156,6 +156,7 @@ def _act(
     distances, frames = [task.distance(task.state(), trial.goal)], [renderer.draw(task.data)]
     start = encode_frames(model, frames[0][None], compute)[0]
     seen = deque([start], maxlen=config.planning.history)
+    felt = deque([feel(model.interface, [task])[0]], maxlen=config.planning.history)
     steps, size = model.interface.steps_per_frame, len(model.interface.low)
     done: list[torch.Tensor] = []
     rounds: list[Round] = []
@@ -164,7 +165,8 @@ def _act(
         tried: list[Round] = []
         count = len(seen) - 1
         past = torch.stack(done[-count:]) if count else torch.zeros(0, steps, size, device=compute.device)
-        found = search(torch.stack(list(seen)), past, tried.append)
+        known = torch.stack(list(felt)).to(compute.device)
+        found = search(torch.stack(list(seen)), past, tried.append, felt=known)
         best.append(np.minimum.accumulate([float(found.cost.min()) for found in tried]))
         if first is None:
             first, rounds = found, tried
@@ -174,6 +176,7 @@ def _act(
         frames.append(renderer.draw(task.data))
         done.append(found.blocks[0])
         seen.append(encode_frames(model, frames[-1][None], compute)[0])
+        felt.append(feel(model.interface, [task])[0])
     assert first is not None  # a budget is at least one block
     return Replay(
         number=number,

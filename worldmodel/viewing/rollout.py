@@ -78,11 +78,11 @@ def imagine_clips(model: WorldModel, batch: ClipBatch, compute: Compute, *, visi
     check_length(model, visible, length - visible)
     training = model.training
     model.eval()
-    frames, actions = (torch.from_numpy(x).to(compute.device) for x in (batch.frames, batch.actions))
+    frames, actions, felt = (torch.from_numpy(x).to(compute.device) for x in (batch.frames, batch.actions, batch.felt))
     seen = (torch.arange(length, device=compute.device) < visible).expand(len(frames), -1)
     with compute.autocast():
         latents = model.encode(frames)
-        forecast = model.predictor(latents, seen, model.flatten_actions(actions))
+        forecast = model.predictor(latents, seen, model.flatten_actions(actions), felt=felt)
         drawn: NDArray[np.uint8] = model.picture(torch.where(seen[..., None], latents, forecast)).cpu().numpy()
     model.train(training)
     return drawn

@@ -53,7 +53,8 @@ class Found:
 class Search:
     """Plan for one robot and let someone watch; the same search as `planning.policy.PlanningPolicy`'s.
 
-    Shapes: C remembered frames, N candidates, H blocks in a plan, K control steps in a block, A actuators, D latent.
+    Shapes: C remembered frames, N candidates, H blocks in a plan, K control steps in a block, A actuators, D latent, P
+    numbers felt.
 
     Args:
         goal: latent of the goal `[D]`.
@@ -83,15 +84,24 @@ class Search:
         self._warm: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, latents: Tensor, blocks: Tensor, watch: Callable[[Round], None] = lambda found: None) -> Found:
+    def __call__(
+        self,
+        latents: Tensor,
+        blocks: Tensor,
+        watch: Callable[[Round], None] = lambda found: None,
+        *,
+        felt: Tensor | None = None,
+    ) -> Found:
         """Search from the present; each search begins with the rest of the plan before it.
 
         Args:
             latents: of the remembered frames `[C, D]`, the present one last.
             blocks: between them, `[C - 1, K, A]`, in the actuators' units.
             watch: is shown each round.
+            felt: `[C, P]`, what the robot felt at these frames; None where nobody knows it.
         """
-        memory = self._imagination.remember(latents[None], blocks[None, :, :: self._hold])
+        known = None if felt is None else felt[None]
+        memory = self._imagination.remember(latents[None], blocks[None, :, :: self._hold], known)
         cheapest = self.config.cem.elites
 
         def rollout(actions: Tensor) -> Tensor:

@@ -25,12 +25,14 @@ class LabelledFrames:
         frames: `[N, H, W, 3]` uint8.
         states: `[N, S]` float32, in physical units.
         blocks: for each episode, `[F - 1, K, A]` float32.
+        felt: for each episode, what the robot felt, `[F, P]` float32.
         first: `[E + 1]`, first row of each episode, and the end of the last.
     """
 
     frames: NDArray[np.uint8]
     states: Tensor
     blocks: tuple[Tensor, ...]
+    felt: tuple[Tensor, ...]
     first: NDArray[np.int64]
 
     @property
@@ -42,7 +44,8 @@ class LabelledFrames:
         """Return the episodes with `latents [N, D]`, and no states."""
         none = np.zeros((0, 0))
         pieces = [latents[a:b] for a, b in zip(self.first, self.first[1:], strict=False)]
-        return [EncodedEpisode(piece, acted, none, none) for piece, acted in zip(pieces, self.blocks, strict=True)]
+        parts = zip(pieces, self.blocks, self.felt, strict=True)
+        return [EncodedEpisode(piece, acted, felt, none, none) for piece, acted, felt in parts]
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,13 @@ def read_probe_data(
         some, lengths = episodes[chosen], counts[chosen].tolist()
         states = np.concatenate([s[:n] for s, n in zip(physical.values[chosen], lengths, strict=True)])
         acted = [e.actions[: (n - 1) * block].reshape(n - 1, block, -1) for e, n in zip(some, lengths, strict=True)]
+        felt = [recording.proprioception(e.qpos[:n], e.qvel[:n]) for e, n in zip(some, lengths, strict=True)]
         parts.append(
             LabelledFrames(
                 np.concatenate([episode.frames[:n] for episode, n in zip(some, lengths, strict=True)]),
                 torch.from_numpy(states).float().to(device),
                 tuple(torch.from_numpy(blocks).to(device) for blocks in acted),
+                tuple(torch.from_numpy(one).to(device) for one in felt),
                 np.cumsum([0, *lengths]),
             )
         )

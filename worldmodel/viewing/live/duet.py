@@ -22,7 +22,7 @@ from worldmodel.viewing.live.stage import Stage
 class Duet:
     """One world, and the model that has seen its last frames and dreams on.
 
-    Shapes: C remembered frames, K control steps in a block, A actuators, D latent.
+    Shapes: C remembered frames, K control steps in a block, A actuators, D latent, P numbers felt.
 
     Args:
         survey: the scale that distances between latents are told on.
@@ -44,6 +44,7 @@ class Duet:
         self._trained, self._survey, self.stage = trained, survey, stage
         self.dream = Dream(model=trained.model, compute=trained.compute, visible=trained.visible)
         self._seen: deque[Tensor] = deque(maxlen=trained.visible)
+        self._felt: deque[Tensor] = deque(maxlen=trained.visible)
         self._blocks: deque[Tensor] = deque(maxlen=max(trained.visible - 1, 0))
         self.dreamt = 0
 
@@ -51,6 +52,11 @@ class Duet:
     def seen(self) -> Tensor:
         """Latents of what was seen last, `[C, D]`, the present one at the end."""
         return torch.stack(list(self._seen))
+
+    @property
+    def felt(self) -> Tensor:
+        """What the robot felt of its joints then, `[C, P]`; P is 0 without proprioception."""
+        return torch.stack(list(self._felt))
 
     @property
     def blocks(self) -> Tensor:
@@ -64,7 +70,7 @@ class Duet:
     def begin(self, rng: np.random.Generator) -> None:
         """Start a new episode."""
         self.stage.reset(rng)
-        self._start([], [])
+        self._start([], [], [])
 
     def begin_at(self, episode: int, frame: int) -> None:
         """Start from a recorded frame, with those before it in mind."""
@@ -73,7 +79,8 @@ class Duet:
         interface = self._trained.model.interface
         steps, first = interface.steps_per_frame, max(0, frame + 1 - self._trained.visible)
         blocks = recorded.actions[first * steps : frame * steps].reshape(frame - first, steps, len(interface.low))
-        self._start([self.encode(image) for image in recorded.frames[first:frame]], list(blocks))
+        felt = self._trained.recording.proprioception(recorded.qpos[first:frame], recorded.qvel[first:frame])
+        self._start([self.encode(image) for image in recorded.frames[first:frame]], list(blocks), list(felt))
 
     def recorded(self, episode: int, frame: int) -> Episode:
         """Return the recorded episode that holds a frame.
@@ -88,7 +95,7 @@ class Duet:
 
     def look(self) -> None:
         """Let the dream begin anew from what was seen."""
-        self.dream.look(list(self._seen), list(self._blocks))
+        self.dream.look(list(self._seen), list(self._blocks), list(self._felt))
         self.since, self.parted = 0, None
 
     def see_again(self) -> None:
@@ -128,20 +135,27 @@ class Duet:
         """Return the latent `[D]` of `frame [H, W, 3]`."""
         return encode_frames(self._trained.model, frame[None], self._trained.compute)[0]
 
-    def _start(self, latents: Sequence[Tensor], blocks: Sequence[NDArray[np.float32]]) -> None:
-        """Forget all but these latents and blocks; see the present; dream from there."""
+    def _start(
+        self, latents: Sequence[Tensor], blocks: Sequence[NDArray[np.float32]], felt: Sequence[NDArray[np.float32]]
+    ) -> None:
+        """Forget all but these latents, blocks and what was felt; see the present; dream from there."""
         self._seen.clear()
         self._seen.extend(latents)
+        self._felt.clear()
+        self._felt.extend(map(self._tensor, felt))
         self._blocks.clear()
         self._blocks.extend(map(self._tensor, blocks))
-        self.frame = self.stage.frame()
-        self._seen.append(self.encode(self.frame))
+        self._perceive()
         self.look()
 
     def _see(self, block: NDArray[np.float32]) -> None:
-        self.frame = self.stage.frame()
-        self._seen.append(self.encode(self.frame))
+        self._perceive()
         self._blocks.append(self._tensor(block))
 
-    def _tensor(self, block: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(block).to(self._trained.compute.device)
+    def _perceive(self) -> None:
+        self.frame = self.stage.frame()
+        self._seen.append(self.encode(self.frame))
+        self._felt.append(self._tensor(self.stage.felt()))
+
+    def _tensor(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(self._trained.compute.device)

@@ -165,6 +165,7 @@ class Play:
             chart=self._chart,
             seen=self._duet.seen,
             blocks=self._duet.blocks,
+            felt=self._duet.felt,
         )
 
     @carry_out.register
@@ -234,7 +235,7 @@ class Play:
         self.publish_frame()
 
     def _pursue(self, pursuit: Pursuit) -> None:
-        block = pursuit.next_block(self._duet.seen, self._duet.blocks).cpu().numpy()
+        block = pursuit.next_block(self._duet.seen, self._duet.blocks, self._duet.felt).cpu().numpy()
         self._action = (block.mean(0) - self._low) / self._half - 1
         self._advance(block)
         self._publish("did", message("did", number=pursuit.done, frame=png(self._duet.frame), **pursuit.course()))

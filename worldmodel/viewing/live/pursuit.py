@@ -70,11 +70,19 @@ class Pursuit:
         done: frames acted so far.
 
     Args:
-        seen, blocks: latents of what was seen last and the blocks between them, to plan from.
+        seen, blocks, felt: latents of what was seen last, the blocks between, and what was felt then, to plan from.
     """
 
     def __init__(
-        self, settings: Settings, *, goal: Goal, trained: Trained, chart: LatentMap, seen: Tensor, blocks: Tensor
+        self,
+        settings: Settings,
+        *,
+        goal: Goal,
+        trained: Trained,
+        chart: LatentMap,
+        seen: Tensor,
+        blocks: Tensor,
+        felt: Tensor,
     ) -> None:
         self.goal, self.phase = goal, "searching"
         self.done = 0
@@ -83,7 +91,7 @@ class Pursuit:
             planning_config(trained, settings), model=trained.model, compute=trained.compute, goal=goal.latent
         )
         self._rounds: list[Round] = []
-        self._found = self._search(seen, blocks, self._rounds.append)
+        self._found = self._search(seen, blocks, self._rounds.append, felt=felt)
         self._shown = 0
         self.budget = settings.horizon * (BUDGET if settings.replan else 1)
 
@@ -102,10 +110,10 @@ class Pursuit:
         self.phase = "acting"
         return self._chosen(self._found) | {"frames": pngs(self._pictures(self._found.latents))}
 
-    def next_block(self, seen: Tensor, blocks: Tensor) -> Tensor:
+    def next_block(self, seen: Tensor, blocks: Tensor, felt: Tensor) -> Tensor:
         """Return the block to do now, `[K, A]`: of a new plan, or of the one plan."""
         if self._replan and self.done:
-            self._found = self._search(seen, blocks)
+            self._found = self._search(seen, blocks, felt=felt)
         block = self._found.blocks[0 if self._replan else self.done]
         self.done += 1
         if self.done == self.budget:

@@ -74,7 +74,7 @@ class Session:
 
     def _run(self) -> None:
         try:
-            stage = Stage(self._trained.recording.provenance, self._trained.recording.cameras)
+            stage = Stage(self._trained.recording)
             try:
                 self._live(Play(self._trained, stage=stage, publish=self._publish, rng=self._rng))
             finally:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.datasets.episodes import Film, FilmConfig
-from worldmodel.datasets.manifest import Provenance
+from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Segment, picture_column
 from worldmodel.datasets.states import state_at
 from worldmodel.envs.channels import join_views
@@ -23,14 +23,14 @@ class Stage:
     It belongs to the thread that made it. Close it.
 
     Args:
-        provenance: of the recording, which says what to simulate and how to film it.
-        cameras: who films, the leftmost view of a frame first.
+        recording: says what to simulate, how to film it, and what the robot feels.
 
     Raises:
         WorldModelError: the recording was not simulated, or its world cannot be made here.
     """
 
-    def __init__(self, provenance: Provenance, cameras: tuple[str, ...]) -> None:
+    def __init__(self, recording: Recording) -> None:
+        provenance, cameras = recording.provenance, recording.cameras
         if provenance.simulation is None:
             raise WorldModelError(f"The recording comes from '{provenance.env}', not from MuJoCo: nothing to steer.")
         self.world: World = make_world(provenance.env, provenance.env_arguments)
@@ -42,6 +42,7 @@ class Stage:
             self.world.close()
             raise
         self._columns = [picture_column("rgb", camera) for camera in cameras]
+        self._proprioception = recording.proprioception
         self._factors = Factors()
         self._control = FactorControl(self.world.model)
 
@@ -76,6 +77,10 @@ class Stage:
         self._film.shoot(0)
         pictures = self._film.pictures(1)
         return join_views([pictures[column][0] for column in self._columns]).copy()
+
+    def felt(self) -> NDArray[np.float32]:
+        """Return what the robot feels of its joints at present, `[P]`; P is 0 without proprioception."""
+        return self._proprioception(self.world.data.qpos, self.world.data.qvel)
 
     def distance(self, goal: State) -> float | None:
         """Return how far the world is from `goal`, in the task's unit; None where it is none of our tasks."""
