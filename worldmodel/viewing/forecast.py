@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
-from worldmodel.viewing.data import evenly
+from worldmodel.evenly import evenly
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import EncodedEpisode, chart, encode_episodes, picture_latents

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from worldmodel.evaluation.metrics.rankme import rankme
+from worldmodel.evenly import evenly
 from worldmodel.viewing.angles import turning_positions, wrap
-from worldmodel.viewing.data import evenly
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import EncodedEpisode, LatentMap, chart, encode_episodes
 from worldmodel.viewing.neighbours import embed

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
+from worldmodel.evenly import evenly
 from worldmodel.viewing.angles import turning_positions, wrap
 from worldmodel.viewing.plots import INK, TITLE, new_figure, tidy, write_figure
 
@@ -48,7 +49,7 @@ def write_coverage(path: Path, recording: Recording, episodes: NDArray[np.int64]
     Args:
         episodes: their numbers, of which at most `SURVEYED` are counted, evenly chosen.
     """
-    chosen = episodes[np.unique(np.linspace(0, len(episodes) - 1, min(SURVEYED, len(episodes))).round().astype(int))]
+    chosen = episodes[evenly(len(episodes), SURVEYED)]
     states = [recording.episode(index) for index in chosen.tolist()]
     turning = turning_positions(recording.provenance)
     figure = new_figure(12, 5)
