@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
@@ -232,9 +233,10 @@ def _draw_costs(axes: Axes, trial: Acted) -> None:
     for number, costs in enumerate(trial.best_by_round):
         shade = 1 - 0.75 * number / max(1, plans - 1)
         label = f"plan {number + 1}" if number in (0, plans - 1) else None
-        axes.plot(np.arange(1, rounds + 1), costs, color=BLUE, alpha=shade, lw=1.8, label=label)
+        axes.plot(np.arange(1, rounds + 1), costs, color=BLUE, alpha=shade, lw=1.8, marker="o", ms=3, label=label)
     axes.set_title("Cost of the best plan, by round", **TITLE)
     axes.set_xlabel("round of the search")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("cost")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
