@@ -165,6 +165,7 @@ def _draw_parting(axes: Axes, dreams: Dreams) -> None:
     axes.set_title("When a dream is first off by more than a frame’s motion", **TITLE)
     axes.set_xlabel("frames ahead")
     axes.set_ylabel("dreams")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(axes)
 
 

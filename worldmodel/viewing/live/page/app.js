@@ -113,7 +113,7 @@ const handlers = {
     const still = message.paused ? "Paused" : { ready: "Ready", searching: "Planning", showing: "Planning" }[message.doing];
     status(still ? `${still} · ${people}` : `${message.rate.toFixed(0)} dream frames/s · ${people}`);
     const distance = message.distance === null ? "" : `${length(message.distance)} away; within ${length(world.tolerance)} counts. `;
-    find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} of the way between unrelated frames`;
+    find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} as far away as an unrelated frame`;
     redraw();
   },
   goal(message) {
@@ -171,7 +171,7 @@ const handlers = {
   outcome(message) {
     map.course = [];
     const after = `after ${message.frames} frames`;
-    if (message.at_goal === null) say(`Done ${after}: ${percent(message.to_goal)} from the goal, where 100 % is unrelated`);
+    if (message.at_goal === null) say(`Done ${after}: the goal is ${percent(message.to_goal)} as far away as an unrelated frame`);
     else if (message.at_goal) say(`At the goal ${after}: ${length(message.distance)} away`, "good");
     else say(`Missed the goal ${after}: ${length(message.distance)} away, within ${length(world.tolerance)} counts`, "bad");
   },
