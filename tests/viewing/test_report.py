@@ -108,6 +108,9 @@ def test_a_report_of_another_model_is_refused(opened: Trained, report: Path, tin
     other = dataclasses.replace(opened, model=WorldModel(tiny_model.config, interface=opened.model.interface).eval())
     with pytest.raises(WorldModelError, match="another model"):
         read_acted(other, report)
+    (report / "report.json").write_text((report / "report.json").read_text().replace("Reacher", "Cartpole"))
+    with pytest.raises(WorldModelError, match="another model"):
+        read_acted(opened, report)
     (report / "trials.npz").write_bytes(b"PK")
     with pytest.raises(WorldModelError, match=r"trials\.npz.*worldmodel plan"):
         read_acted(opened, report)

@@ -114,9 +114,15 @@ def read_acted(trained: Trained, report: Path) -> list[Acted]:
     folder, _, control = read_report(report)
     trials, model, compute = Trials.read(folder), trained.model, trained.compute
     steps = model.interface.steps_per_frame
-    imagination = Imagination(
-        model, hold=steps // trials.actions.shape[3], dtype=torch.bfloat16 if compute.bf16 else torch.float32
+    foreign = WorldModelError(
+        f"The report in '{folder}' is of another model than '{trained.folder}' holds now: it expects something else of "
+        "the same plan. Plan again with: worldmodel plan RUN RECORDING"
     )
+    *_, held, actuators = trials.actions.shape
+    found = control.env, actuators, steps % held, trials.course.shape[-1]
+    if found != (model.interface.env, len(model.low), 0, model.config.latent):
+        raise foreign
+    imagination = Imagination(model, hold=steps // held, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
     acted = []
     for place, number in enumerate(trials.number.tolist()):
         start, goal = encode_frames(model, np.stack([trials.frames[place, 0], trials.goal[place]]), compute)
@@ -127,10 +133,7 @@ def read_acted(trained: Trained, report: Path) -> list[Acted]:
         course = trials.course[place]
         away = np.square(imagined[trials.cost[place].argmin()] - course).mean() / np.square(course).mean()
         if not away <= SAME:
-            raise WorldModelError(
-                f"The report in '{folder}' is of another model than '{trained.folder}' holds now: it expects something "
-                "else of the same plan. Plan again with: worldmodel plan RUN RECORDING"
-            )
+            raise foreign
         tried = [
             Tried(trials.actions[place, of], imagined[of], trials.cost[place, of], int(elites))
             for of, elites in ((trials.round == r, elites) for r, elites in enumerate(trials.elites))
