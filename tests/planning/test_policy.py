@@ -16,6 +16,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.planning import policy as policy_module
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.cost import CostConfig
+from worldmodel.planning.planner import Deadline, Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.planning.registry import PLANNERS
 from worldmodel.training.device import Compute
@@ -155,6 +156,50 @@ def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute) -> None:
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(1, seed=9))
     assert len(policy(frames(1)).plan.best_by_round) == 1
+
+
+def test_who_watches_sees_each_round_and_changes_nothing(tiny_model: WorldModel, cpu: Compute) -> None:
+    rounds: list[Round] = []
+    watched, unwatched = (PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0) for _ in range(2))
+    for policy in (watched, unwatched):
+        policy.reset(frames(2, seed=9))
+    decision = watched(frames(2), watch=rounds.append)
+    assert torch.equal(decision.plan.actions, unwatched(frames(2)).plan.actions)
+    assert len(rounds) == CEM.rounds
+    for tried, best in zip(rounds, decision.plan.best_by_round, strict=True):
+        assert tried.actions.shape == (2, 40, 3, 2, 2)
+        assert tried.latents.shape == (2, 40, 3, 8)
+        assert tried.elites == CEM.elites
+        assert (tried.cost.min(1).values >= best).all()
+    assert (rounds[-1].actions.std(1).mean() < rounds[0].actions.std(1).mean()).item()
+    assert torch.equal(rounds[-1].cost.min(1).values, decision.plan.cost)
+
+
+@pytest.mark.parametrize("hold", [1, 2])
+def test_what_another_has_seen_and_done_is_planned_from_as_its_own(
+    tiny_model: WorldModel, cpu: Compute, hold: int
+) -> None:
+    config = PlanningConfig(horizon=3, history=2, hold=hold, cem=CEM)
+    own, other = (PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0) for _ in range(2))
+    for policy in (own, other):
+        policy.reset(frames(2, seed=9))
+    first, second = own(frames(2, seed=0)), own(frames(2, seed=1))
+    with torch.no_grad():
+        seen = torch.stack([tiny_model.encode(frames(2, seed=step)) for step in range(2)], 1)
+    began = other.decide(seen[:, :1], torch.zeros(2, 0, 2, 2))
+    assert torch.equal(began.actions, first.actions)
+    assert torch.equal(other.decide(seen, first.actions[:, None]).actions, second.actions)
+
+
+def test_a_search_that_is_called_off_ends_after_its_round(tiny_model: WorldModel, cpu: Compute) -> None:
+    rounds: list[Round] = []
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(1, seed=9))
+    with torch.no_grad():
+        seen = tiny_model.encode(frames(1))[:, None]
+    deadline = Deadline(None, called_off=lambda: len(rounds) == 2)
+    decision = policy.decide(seen, torch.zeros(1, 0, 2, 2), deadline=deadline, watch=rounds.append)
+    assert len(rounds) == len(decision.plan.best_by_round) == 2
 
 
 def test_what_needs_guides_is_refused_without_them(tiny_model: WorldModel, cpu: Compute) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.config import to_json
 from worldmodel.datasets.clips import Clips
 from worldmodel.envs.reacher import Reacher
-from worldmodel.evaluation.evaluate import EvaluationConfig
+from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.device import Compute
@@ -22,14 +23,25 @@ from worldmodel.viewing.forecast import view_forecast
 from worldmodel.viewing.latents import chart, encode_episodes
 from worldmodel.viewing.live.duet import Duet
 from worldmodel.viewing.live.stage import Stage
-from worldmodel.viewing.replay import act_again
+from worldmodel.viewing.plan import read_acted
 from worldmodel.viewing.rollout import imagine_clips
+from worldmodel.viewing.trials import Trials
 
 
 @pytest.fixture
 def opened(feeling_run: Path, reacher: Path, cpu: Compute) -> Iterator[Trained]:
     with open_trained(feeling_run, reacher, cpu) as opened:
         yield opened
+
+
+def plan_into(folder: Path, config: EvaluationConfig, opened: Trained) -> None:
+    """Plan, and keep what `worldmodel plan` keeps."""
+    evaluation = evaluate(
+        config, model=opened.model, recording=opened.recording, run=opened.folder, compute=opened.compute
+    )
+    (folder / "config.json").write_text(to_json(config))
+    evaluation.report.write(folder / "report.json")
+    Trials.of(evaluation).write(folder)
 
 
 def test_rollouts_begin_from_what_was_felt(opened: Trained) -> None:
@@ -63,7 +75,9 @@ def test_pictures_of_plans_and_forecasts_are_drawn(
     monkeypatch.setattr(Reacher, "tolerance", 1e-3)
     planning = PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
     config = EvaluationConfig(planning=planning, episodes=1, ahead=12, budget=4)
-    assert len(act_again(opened, config, [0])[0].frames) == 3
+    plan_into(tmp_path, config, opened)
+    (acted,) = read_acted(opened, tmp_path)  # what it imagines from what was felt is what the planner imagined
+    assert len(acted.frames) == 3
     assert all(path.stat().st_size for path in view_forecast(opened, tmp_path))
 
 

@@ -57,5 +57,5 @@ def test_the_latents_of_a_run_are_drawn_and_projected(opened: Trained, tmp_path:
     (tensors,) = projector.glob("*/latents/tensors.tsv")
     assert np.loadtxt(tensors) == pytest.approx(encoded.latents, abs=1e-4)
     rows = tensors.with_name("metadata.tsv").read_text().splitlines()
-    assert rows[0] == "episode\tframe\tqpos 0\tqpos 1"
+    assert rows[0] == "episode\tframe\tshoulder, rad\telbow, rad"
     assert rows[3].split("\t")[:2] == [str(encoded.index), "2"]

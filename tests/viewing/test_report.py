@@ -1,8 +1,9 @@
-"""Plans acted out again, and a run on one page."""
+"""Plans as they went, and a run on one page."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
@@ -19,15 +21,17 @@ from worldmodel.envs.reacher import Reacher
 from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
 from worldmodel.evaluation.goals import draw_trials
+from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cem import CEMConfig
-from worldmodel.planning.policy import PlanningConfig
+from worldmodel.planning.planner import Round
+from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.device import Compute
 from worldmodel.viewing.find import Trained, find_recording, open_trained
 from worldmodel.viewing.page import Section, Shown, write_page
 from worldmodel.viewing.pictures import write_png
-from worldmodel.viewing.plan import view_plan
-from worldmodel.viewing.replay import act_again, choose_trials, find_run, read_report
+from worldmodel.viewing.plan import Acted, read_acted, view_plan
 from worldmodel.viewing.report import view_report
+from worldmodel.viewing.trials import EACH, Trials, find_run, read_report
 from worldmodel.viewing.video import write_video
 
 CONFIG = EvaluationConfig(
@@ -51,32 +55,78 @@ def report(opened: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     evaluation.report.write(plan / "report.json")
     (plan / "config.json").write_text(to_json(CONFIG))
+    Trials.of(evaluation).write(plan)
     return plan
 
 
-def test_trials_are_acted_out_again(opened: Trained, report: Path, tmp_path: Path) -> None:
-    folder, config = read_report(report / "report.json")
-    assert (folder, config) == (report, CONFIG)
+def test_what_is_shown_is_what_the_planner_did(opened: Trained, report: Path, tmp_path: Path) -> None:
+    folder, config, control = read_report(report / "report.json")
+    assert (folder, config, control.plans) == (report, CONFIG, 3)
     assert find_run(report) == report.resolve().parent
-    replays = act_again(opened, config, [0, 2])
-    trials = draw_trials(opened.recording, opened.held_out, Reacher(), count=3, ahead=6, seed=0)
-    for replay, trial in zip(replays, (trials[0], trials[2]), strict=True):
-        assert np.array_equal(replay.goal_image, trial.goal_image)
-        assert np.array_equal(replay.frames[0], opened.recording.episode(trial.episode).frames[trial.frame])
-        assert replay.distance.shape == (2 * 2 + 1,)
-        assert replay.distance[0] == pytest.approx(Reacher().distance(trial.start, trial.goal))
-        assert (np.diff(replay.best_by_round) <= 0).all()
+    drawn = draw_trials(opened.recording, opened.held_out, Reacher(), count=3, ahead=6, seed=0)
+    policy = PlanningPolicy(CONFIG.planning, model=opened.model, compute=opened.compute, seed=CONFIG.seed)
+    policy.reset(torch.from_numpy(np.stack([trial.goal_image for trial in drawn])))
+    starts = np.stack([opened.recording.episode(trial.episode).frames[trial.frame] for trial in drawn])
+    rounds: list[Round] = []
+    decision = policy(torch.from_numpy(starts), watch=rounds.append)
+    acted = read_acted(opened, report)
+    assert [trial.number for trial in acted] == list(range(EACH))  # none of them is solved, see the tolerance
+    for trial in acted:
+        number = trial.number
+        assert np.array_equal(trial.goal_image, drawn[number].goal_image)
+        assert np.array_equal(trial.frames[0], starts[number])
+        assert trial.distance.shape == (2 * 2 + 1,)
+        assert trial.distance[0] == pytest.approx(Reacher().distance(drawn[number].start, drawn[number].goal))
+        assert trial.planned.shape == (2, 32, 32, 3)
+        for shown, tried in zip(trial.rounds, rounds, strict=True):
+            assert np.array_equal(shown.actions, tried.actions[number])
+            assert shown.elites == 2
+            np.testing.assert_allclose(shown.latents, tried.latents[number], atol=1e-4)
+        np.testing.assert_allclose(trial.best_by_round[0], decision.plan.best_by_round[:, number])
+        assert (np.diff(trial.best_by_round) <= 0).all()
     paths = view_plan(opened, report, tmp_path / "out")
-    assert [path.name[:9] for path in paths] == ["trial-000", "trial-001", "trial-002"]
+    assert [path.name for path in paths] == ["trial-000-missed.png", "trial-001-missed.png"]
     assert cv2.imread(str(paths[0])).shape == (900, 1300, 3)
 
 
-def test_successes_and_failures_are_chosen(tmp_path: Path) -> None:
-    (tmp_path / "videos").mkdir()
-    for name in ("001-solved", "002-solved", "003-solved", "000-missed"):
-        (tmp_path / "videos" / f"trial-{name}.mp4").touch()
-    assert choose_trials(tmp_path, EvaluationConfig()) == [0, 1, 2]
-    assert choose_trials(tmp_path / "none", EvaluationConfig(episodes=3)) == [0, 1, 2]
+def test_successes_and_failures_are_kept(opened: Trained, report: Path) -> None:
+    evaluation = evaluate(
+        CONFIG, model=opened.model, recording=opened.recording, run=opened.folder, compute=opened.compute
+    )
+    evaluation.trace.distance[:, -1] = [0.0, 1.0, 0.0]
+    kept = Trials.of(evaluation)
+    assert kept.number.tolist() == [0, 1, 2]
+    assert [trial.solved for trial in _read(opened, report, kept)] == [True, False, True]
+
+
+def _read(opened: Trained, report: Path, kept: Trials) -> list[Acted]:
+    kept.write(report)
+    return read_acted(opened, report)
+
+
+def test_a_report_of_another_model_is_refused(opened: Trained, report: Path, tiny_model: WorldModel) -> None:
+    other = dataclasses.replace(opened, model=WorldModel(tiny_model.config, interface=opened.model.interface).eval())
+    with pytest.raises(WorldModelError, match="another model"):
+        read_acted(other, report)
+    (report / "report.json").write_text((report / "report.json").read_text().replace("Reacher", "Cartpole"))
+    with pytest.raises(WorldModelError, match="another model"):
+        read_acted(opened, report)
+    (report / "trials.npz").write_bytes(b"PK")
+    with pytest.raises(WorldModelError, match=r"trials\.npz.*worldmodel plan"):
+        read_acted(opened, report)
+
+
+def test_plans_of_a_search_that_ran_out_of_time_are_read(opened: Trained, report: Path) -> None:
+    hurried = dataclasses.replace(CONFIG.planning, budget_ms=1e-3)
+    evaluation = evaluate(
+        dataclasses.replace(CONFIG, planning=hurried),
+        model=opened.model,
+        recording=opened.recording,
+        run=opened.folder,
+        compute=opened.compute,
+    )
+    for trial in _read(opened, report, Trials.of(evaluation)):
+        assert len(trial.rounds) == trial.best_by_round.shape[1] == 1
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:

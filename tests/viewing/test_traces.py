@@ -12,8 +12,9 @@ import numpy as np
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
-from worldmodel.viewing.angles import turning_positions, wrap
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.viewing.data import recording_facts
+from worldmodel.viewing.positions import positions_of
 from worldmodel.viewing.traces import count_visits, most_moving, write_coverage, write_traces
 
 
@@ -27,15 +28,34 @@ def test_visits_are_counted_in_their_squares() -> None:
 def test_what_moves_most_is_drawn() -> None:
     columns = np.random.default_rng(0).normal(size=(50, 4)) * [1, 5, 0, 3]
     assert most_moving([columns[:20], columns[20:]], 2).tolist() == [1, 3]
+    last = np.array([False, True, False, True])
+    assert most_moving([columns], 2, last=last).tolist() == [0, 2]
+    assert most_moving([columns], 3, last=last).tolist() == [0, 1, 2]
 
 
-def test_angles_without_limits_are_wrapped_and_others_left(provenance: Provenance) -> None:
-    reacher = replace(provenance, env="worldmodel/Reacher-v0")
-    assert turning_positions(reacher).tolist() == [True, False]
-    assert turning_positions(provenance).tolist() == []
-    assert turning_positions(replace(reacher, simulation=None)).tolist() == []
-    wrapped = wrap(np.array([[7.0, 7.0], [-4.0, -4.0]]), np.array([True, False]))
+def test_states_have_names_and_angles_without_limits_are_wrapped(reacher: Path, by_hand: Path) -> None:
+    with Recording.open(reacher) as recording:
+        arm = positions_of(recording)
+    assert arm.names == ("shoulder, rad", "elbow, rad")
+    assert arm.speeds == ("shoulder, rad/s", "elbow, rad/s")
+    assert arm.turning.tolist() == [True, False]
+    wrapped = arm.wrap(np.array([[7.0, 7.0], [-4.0, -4.0]]))
     assert np.allclose(wrapped, [[7 - 2 * np.pi, 7], [2 * np.pi - 4, -4]])
+    with Recording.open(by_hand) as recording:  # of a world that nobody knows
+        unknown = positions_of(recording)
+    assert (unknown.names, unknown.turning.tolist()) == (("qpos 0", "qpos 1"), [False, False])
+
+
+def test_the_parts_of_a_quaternion_are_told_apart(
+    provenance: Provenance, make_episode: Callable[[int], Episode], tmp_path: Path
+) -> None:
+    episode = replace(make_episode(0), qpos=np.zeros((5, 13)), qvel=np.zeros((5, 12)))
+    with RecordingStore(tmp_path / "a", replace(provenance, env="worldmodel/Cube-v0"), resume=False) as store:
+        store.add(episode)
+        store.finish(seconds=1.0)
+    with Recording.open(tmp_path / "a") as recording:
+        positions = positions_of(recording)
+    assert positions.orientation.sum() == 4
 
 
 def test_another_recording_gives_other_curves(

@@ -17,6 +17,7 @@ from worldmodel.evaluation.evaluate import ControlReport, Evaluation, Evaluation
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
 from worldmodel.viewing.control import write_control_videos
+from worldmodel.viewing.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Command:
 
 
 def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out: Path, device: str) -> Evaluation:
-    """Evaluate with a progress bar; write `config.json`, `report.json` and the videos into `out`."""
+    """Evaluate with a progress bar; write `config.json`, `report.json`, some trials and the videos into `out`."""
     compute = choose_compute(device)
     model = load_model(run, compute.device)
     with bar("Controlling") as shown:
@@ -60,6 +61,7 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(to_json(config), encoding="utf-8")
     evaluation.report.write(out / "report.json")
+    Trials.of(evaluation).write(out)
     seconds_per_frame = model.interface.steps_per_frame * model.interface.control_seconds
     write_control_videos(evaluation, out / "videos", seconds_per_frame=seconds_per_frame)
     return evaluation

@@ -20,9 +20,9 @@ from worldmodel.viewing.forecast import view_forecast
 from worldmodel.viewing.latent import view_latent
 from worldmodel.viewing.live.serve import LiveServer, ServeConfig, check_installed
 from worldmodel.viewing.plan import view_plan
-from worldmodel.viewing.replay import find_run, read_report
 from worldmodel.viewing.report import SECTIONS, view_report
 from worldmodel.viewing.rollout import view_rollout
+from worldmodel.viewing.trials import find_run, read_report
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ class Plan:
     device: str = "auto"
 
     def run(self) -> list[Path]:
-        folder, _ = read_report(self.report)
+        folder, *_ = read_report(self.report)
         run = self.run_folder or find_run(folder)
-        with open_trained(run, self.recording, choose_compute(self.device)) as trained, bar("Acting again") as shown:
-            return view_plan(trained, folder, self.out or folder / "view", lambda done, of: shown.update(done, of))
+        with open_trained(run, self.recording, choose_compute(self.device)) as trained:
+            return view_plan(trained, folder, self.out or folder / "view")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from worldmodel.evaluation.goals import Trial
 from worldmodel.evaluation.interval import Rate, wilson
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
-from worldmodel.planning.policy import PlanningPolicy
+from worldmodel.planning.planner import Round
+from worldmodel.planning.policy import Decision, PlanningPolicy
 
 # Policies without a model; "explore" is a task's own exploration, where tasks have one.
 FLOORS = tuple(name for name in ("uniform", "zero", "smooth-noise", "explore") if name in POLICIES)
@@ -47,6 +48,25 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class FirstSearch:
+    """What a planner tried in every trial before the first block was done: M plans in R rounds.
+
+    Attributes:
+        actions: `[B, M, H, K', A]` float32, in the actuators' units; K' numbers are held over a block.
+        cost: `[B, M]` float32, as predicted.
+        round: `[M]` int64, in which of the rounds each was tried.
+        elites: `[R]` int64, how many of the cheapest the planner went on from; 0 where it keeps none apart.
+        course: `[B, H, D]` float32, the latents that the chosen plan was expected to lead to.
+    """
+
+    actions: NDArray[np.float32]
+    cost: NDArray[np.float32]
+    round: NDArray[np.int64]
+    elites: NDArray[np.int64]
+    course: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class ControlTrace(Trace):
     """What happened under a planner.
 
@@ -59,6 +79,9 @@ class ControlTrace(Trace):
             as it came.
         seconds_per_plan: `[T]`, wall-clock time of one planning call for all trials, s.
         model_share: share of that time spent in encoding and imagining.
+        search: the first of the T searches.
+        best_by_round: `[B, T, R]`, the lowest cost found up to each round of each search; NaN where a time budget
+            ended the search before it.
     """
 
     frames: NDArray[np.uint8]
@@ -68,6 +91,8 @@ class ControlTrace(Trace):
     achieved_cost: NDArray[np.float64]
     seconds_per_plan: NDArray[np.float64]
     model_share: float
+    search: FirstSearch
+    best_by_round: NDArray[np.float64]
 
 
 class Progress(Protocol):
@@ -105,9 +130,17 @@ def control(
         goal = _encode(model, np.stack([trial.goal_image for trial in trials]))
         imagined = [_picture(model, _encode(model, frames[0]))]
         imagined_cost, achieved_cost, seconds, model_seconds = [], [], [], 0.0
+        tried: list[_Tried] = []
+        decisions: list[Decision] = []
+
+        def note(each: Round) -> None:
+            if not decisions:
+                tried.append(_Tried(each.actions, each.cost, each.elites))
+
         for done in range(blocks):
             start = time.perf_counter()
-            decision = policy(torch.from_numpy(frames[-1]), felt[-1])
+            decision = policy(torch.from_numpy(frames[-1]), felt[-1], watch=note)
+            decisions.append(decision)
             actions = decision.actions.cpu().numpy()
             seconds.append(time.perf_counter() - start)
             model_seconds += decision.model_seconds
@@ -128,6 +161,8 @@ def control(
         np.stack(achieved_cost, 1),
         np.array(seconds),
         model_seconds / sum(seconds),
+        _first_search(tried, decisions[0]),
+        _best_by_round(decisions),
     )
 
 
@@ -179,6 +214,33 @@ def _act(
 
 def _distances(tasks: list[Task], trials: list[Trial]) -> NDArray[np.float64]:
     return np.array([task.distance(task.state(), trial.goal) for task, trial in zip(tasks, trials, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A round without its latents, which would fill the memory: they follow from the actions."""
+
+    actions: torch.Tensor
+    cost: torch.Tensor
+    elites: int
+
+
+def _first_search(tried: list[_Tried], decision: Decision) -> FirstSearch:
+    return FirstSearch(
+        torch.cat([each.actions for each in tried], 1).float().cpu().numpy(),
+        torch.cat([each.cost for each in tried], 1).float().cpu().numpy(),
+        np.repeat(np.arange(len(tried)), [each.cost.shape[1] for each in tried]),
+        np.array([each.elites for each in tried]),
+        decision.imagined.float().cpu().numpy(),
+    )
+
+
+def _best_by_round(decisions: list[Decision]) -> NDArray[np.float64]:
+    found = [decision.plan.best_by_round.double().cpu().numpy() for decision in decisions]
+    best = np.full((found[0].shape[1], len(found), max(map(len, found))), np.nan)
+    for plan, costs in enumerate(found):
+        best[:, plan, : len(costs)] = costs.T
+    return best
 
 
 @torch.inference_mode()

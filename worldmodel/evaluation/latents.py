@@ -14,6 +14,7 @@ from torch import Tensor
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.evaluation.evaluate import as_seen_by, check_finished
+from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
@@ -91,7 +92,7 @@ def choose_episodes(recording: Recording, episodes: NDArray[np.int64], *, frames
     """Return as many of `episodes`, evenly chosen, as have about `frames` frames; all if they have no more."""
     held = int(recording.whole_frames[episodes].sum())
     count = max(1, round(len(episodes) * min(1.0, frames / max(1, held))))
-    return episodes[np.unique(np.linspace(0, len(episodes) - 1, count).round().astype(np.int64))]
+    return episodes[evenly(len(episodes), count)]
 
 
 @torch.no_grad()
@@ -159,7 +160,7 @@ def cut_clips(episodes: Sequence[EncodedEpisode], *, length: int, most: int) -> 
             f"No held-out episode has {length} frames; the longest has {longest}. Record longer episodes, or measure "
             "with a smaller --length."
         )
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(np.int64))
+    chosen = evenly(len(places), most)
     episode, start = np.array(places, np.int64)[chosen].T
     rows = [(episodes[e], int(t)) for e, t in zip(episode, start, strict=True)]
     return EncodedClips(

@@ -63,7 +63,7 @@ class CEMPlanner(Planner):
         spread = (config.spread * half).expand_as(mean)
         for number in (deadline or Deadline(None)).rounds(config.rounds):
             candidates = self._draw(mean, spread, best.actions, generator)
-            costs = problem.judge(candidates, number)
+            costs = problem.judge(candidates, number, elites=config.elites)
             best.update(candidates, costs)
             chosen = pick(candidates, costs.topk(config.elites, largest=False).indices)
             mean = chosen.mean(1)

@@ -80,7 +80,7 @@ class ICEMPlanner(Planner):
             count = max(round(config.candidates / config.shrink**number), min(2 * config.elites, config.candidates))
             drawn = mean[:, None] + spread[:, None] * self._noise(count, generator)
             candidates = self.space.clamp(torch.cat([best.actions[:, None], mean[:, None], kept, drawn], 1))
-            costs = problem.judge(candidates, number)
+            costs = problem.judge(candidates, number, elites=config.elites)
             best.update(candidates, costs)
             elites = pick(candidates, costs.topk(config.elites, largest=False).indices)
             kept = elites[:, : round(config.kept * config.elites)]

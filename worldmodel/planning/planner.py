@@ -56,6 +56,25 @@ class PlanSpace:
 
 
 @dataclass(frozen=True)
+class Round:
+    """What a planner tried in one round.
+
+    Shapes: B starts, N candidates, H blocks, K steps in a block, A actuators, D latent.
+
+    Attributes:
+        actions: `[B, N, H, K, A]`, the candidates, in the actuators' units.
+        latents: `[B, N, H, D]`, where each is expected to lead.
+        cost: `[B, N]`, as predicted.
+        elites: how many of the cheapest the planner goes on from; 0 where it keeps none apart.
+    """
+
+    actions: Tensor
+    latents: Tensor
+    cost: Tensor
+    elites: int
+
+
+@dataclass(frozen=True)
 class Problem:
     """What to plan for: a model, and a cost of what it forecasts.
 
@@ -67,20 +86,26 @@ class Problem:
         cost: `(latents [B, N, H, D], actions [B, N, H, K, A]) -> [B, N]`; lower is better.
         starts: B.
         proposals: plans worth trying first, `[B, P, H, K, A]`, from who knows the world; needed by `ProposalPlanner`.
+        watch: is shown each round.
     """
 
     rollout: Rollout
     cost: Cost
     starts: int
     proposals: Tensor | None = None
+    watch: Callable[[Round], None] | None = None
 
-    def judge(self, candidates: Tensor, number: int) -> Tensor:
+    def judge(self, candidates: Tensor, number: int, *, elites: int = 0) -> Tensor:
         """Return the costs `[B, N]` of candidates `[B, N, H, K, A]` of round `number`.
+
+        Args:
+            elites: how many of the cheapest the planner goes on from, for who watches.
 
         Raises:
             WorldModelError: a cost is not finite; names the round, the start and the candidate.
         """
-        costs = self.cost(self.rollout(candidates), candidates)
+        latents = self.rollout(candidates)
+        costs = self.cost(latents, candidates)
         if not torch.isfinite(costs).all():
             start, candidate = (~torch.isfinite(costs)).nonzero()[0].tolist()
             raise WorldModelError(
@@ -88,6 +113,8 @@ class Problem:
                 "expected a finite number. The world model's forecast or the cost function is broken: look at its "
                 "training log."
             )
+        if self.watch is not None:
+            self.watch(Round(candidates.detach(), latents.detach(), costs.detach(), elites))
         return costs
 
 
@@ -112,10 +139,16 @@ class Deadline:
     Args:
         seconds: from now on; None never ends.
         clock: tells the time, s.
+        called_off: tells whether nobody waits for the plan any more; then there is no time.
     """
 
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        seconds: float | None,
+        clock: Callable[[], float] = time.perf_counter,
+        called_off: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._clock, self._called_off = clock, called_off
         self._end = None if seconds is None else clock() + seconds
         self._slowest = 0.0
 
@@ -126,7 +159,9 @@ class Deadline:
 
     @property
     def has_time(self) -> bool:
-        """Whether a round as long as the slowest so far would end in time."""
+        """Whether a round as long as the slowest so far would end in time, and someone waits for it."""
+        if self._called_off():
+            return False
         return self._end is None or self._clock() + self._slowest <= self._end
 
     def rounds(self, count: int) -> Iterator[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from worldmodel.models.guides import Guides
 from worldmodel.models.imagination import Imagination
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cost import CostConfig, PlanCost
-from worldmodel.planning.planner import Deadline, Plan, PlanSpace, Problem
+from worldmodel.planning.planner import Deadline, Plan, PlanSpace, Problem, Round
 from worldmodel.planning.registry import PlannerConfigs, PlannerName, make_planner
 from worldmodel.training.device import Compute
 
@@ -109,7 +110,8 @@ class PlanningPolicy:
         self.aim(goals)
         self._latents: list[Tensor] = []
         self._felt: list[Tensor] = []
-        self._plans: list[Tensor] = []
+        self._blocks: list[Tensor] = []
+        self._warm: Tensor | None = None
 
     @torch.no_grad()
     def aim(self, goals: Tensor) -> None:
@@ -125,13 +127,16 @@ class PlanningPolicy:
         )
 
     @torch.no_grad()
-    def __call__(self, frames: Tensor, felt: Tensor | None = None) -> Decision:
+    def __call__(
+        self, frames: Tensor, felt: Tensor | None = None, *, watch: Callable[[Round], None] | None = None
+    ) -> Decision:
         """Decide from the present frames. The first block of the decision must then be done.
 
         Args:
             frames: `[B, H, W, 3]` uint8.
             felt: `[B, P]` float32, what the robots feel of their joints now, in physical units; needed by a model with
                 proprioception, and by no other.
+            watch: is shown each round of the search.
 
         Raises:
             WorldModelError: the model has proprioception and nothing is felt.
@@ -145,46 +150,63 @@ class PlanningPolicy:
         deadline = Deadline(self.config.budget_ms / 1000 if self.config.budget_ms else None)
         with self._compute.autocast():
             latents = self._model.encode(frames.to(self._compute.device))
+        encoding = time.perf_counter() - started
         self._latents = [*self._latents, latents][-self.config.history :]
         if felt is not None:
             self._felt = [*self._felt, felt.to(self._compute.device)][-self.config.history :]
-        encoded = time.perf_counter()
         known = torch.stack(self._felt, 1) if self._felt else None
-        memory = self._imagination.remember(torch.stack(self._latents, 1), self._past_blocks(len(frames)), known)
-        deadline.reserve(time.perf_counter() - encoded)  # imagining the chosen plan, in the end, takes about as long
+        count = len(self._latents) - 1
+        past = torch.stack(self._blocks[-count:], 1) if count else self._nothing_done(len(frames))
+        decision = self.decide(torch.stack(self._latents, 1), past, known, deadline=deadline, watch=watch)
+        self._blocks = [*self._blocks, decision.actions][-self.config.history :]
+        return replace(decision, seconds=time.perf_counter() - started, model_seconds=encoding + decision.model_seconds)
+
+    @torch.no_grad()
+    def decide(
+        self,
+        latents: Tensor,
+        blocks: Tensor,
+        felt: Tensor | None = None,
+        *,
+        deadline: Deadline | None = None,
+        watch: Callable[[Round], None] | None = None,
+    ) -> Decision:
+        """Decide from what someone else has seen and done; the search begins with the rest of the plan before it.
+
+        Args:
+            latents: of the remembered frames, `[B, C, D]`, the present one last.
+            blocks: that were done between them, `[B, C - 1, K, A]`, in the actuators' units.
+            felt: at those frames, `[B, C, P]`; None where nobody knows it, or the model has no proprioception.
+            deadline: when to answer with the best plan so far.
+            watch: is shown each round of the search.
+        """
+        started = time.perf_counter()
+        deadline = deadline or Deadline(None)
+        memory = self._imagination.remember(latents, blocks[:, :, :: self._hold], felt)
         model_seconds = time.perf_counter() - started
+        deadline.reserve(model_seconds)  # imagining the chosen plan, in the end, takes about as long
 
         def rollout(actions: Tensor) -> Tensor:
             nonlocal model_seconds
             began = time.perf_counter()
-            latents = self._imagination.imagine(memory, actions)
+            imagined = self._imagination.imagine(memory, actions)
             model_seconds += time.perf_counter() - began
-            return latents
+            return imagined
 
-        problem = Problem(rollout, self._cost, len(frames), self._proposals())
-        plan = self._planner.plan(problem, generator=self._generator, warm=self._warm(), deadline=deadline)
+        problem = Problem(rollout, self._cost, len(latents), self._proposals(latents), watch)
+        plan = self._planner.plan(problem, generator=self._generator, warm=self._warm, deadline=deadline)
         imagined = rollout(plan.actions[:, None])[:, 0]
-        self._plans = [*self._plans, plan.actions][-self.config.history :]
+        self._warm = torch.cat([plan.actions[:, 1:], plan.actions[:, -1:]], 1)
         block = plan.actions[:, 0].repeat_interleave(self._hold, dim=1)
         return Decision(block, plan, imagined, time.perf_counter() - started, model_seconds)
 
-    def _warm(self) -> Tensor | None:
-        """Return what remains of the last plans, its last block once more."""
-        if not self._plans:
-            return None
-        last = self._plans[-1]
-        return torch.cat([last[:, 1:], last[:, -1:]], 1)
+    def _nothing_done(self, robots: int) -> Tensor:
+        """Return no blocks, `[B, 0, K, A]`."""
+        _, steps, actuators = self._space.shape
+        return torch.zeros(robots, 0, steps * self._hold, actuators, device=self._compute.device)
 
-    def _past_blocks(self, robots: int) -> Tensor:
-        """Return the blocks between the remembered frames, `[B, C - 1, S, A]`, held actions once."""
-        count = len(self._latents) - 1
-        if not count:
-            _, steps, actuators = self._space.shape
-            return torch.zeros(robots, 0, steps, actuators, device=self._compute.device)
-        return torch.stack([plan[:, 0] for plan in self._plans[-count:]], 1)
-
-    def _proposals(self) -> Tensor | None:
+    def _proposals(self, latents: Tensor) -> Tensor | None:
         if self._guides is None or self.config.planner != "proposal":
             return None
-        before = self._latents[-2] if len(self._latents) > 1 else self._latents[-1]
-        return self._guides.propose(before, self._latents[-1], self._goal, self._space.shape)
+        before = latents[:, max(0, latents.shape[1] - 2)]
+        return self._guides.propose(before, latents[:, -1], self._goal, self._space.shape)

@@ -52,7 +52,7 @@ class ProposalPlanner(Planner):
         tried = [problem.proposals] if warm is None else [problem.proposals, warm[:, None]]
         candidates = self.space.clamp(torch.cat(tried, 1))
         best = Best(candidates[:, 0])
-        best.update(candidates, problem.judge(candidates, 0))
+        best.update(candidates, problem.judge(candidates, 0, elites=1))
         if deadline is not None and not deadline.has_time:
             return best.plan()
         return self._search.plan(problem, generator=generator, warm=best.actions, deadline=deadline)

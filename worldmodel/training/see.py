@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.evaluation.metrics.rankme import rankme
+from worldmodel.evenly import evenly
 from worldmodel.models.whitening import whiten
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
@@ -101,7 +102,7 @@ class SeeStage(Stage):
     @torch.no_grad()
     def _sample(self, model: WorldModel, clips: int) -> Tensor:
         """Return the latents of the frames of some clips, evenly chosen, `[N, D]`."""
-        chosen = np.unique(np.linspace(0, len(self._clips) - 1, clips).round().astype(np.int64))
+        chosen = evenly(len(self._clips), clips)
         latents = []
         for part in np.array_split(chosen, -(-len(chosen) // self.config.batch)):
             frames = torch.from_numpy(self._clips.take(part).frames).to(self._compute.device)

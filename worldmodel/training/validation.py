@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worldmodel.datasets.clips import ClipBatch, Clips
 from worldmodel.evaluation.metrics.rankme import rankme
+from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
@@ -55,7 +56,7 @@ class Validation:
     """
 
     def __init__(self, clips: Clips, visible: int) -> None:
-        chosen = np.unique(np.linspace(0, len(clips) - 1, CLIPS).round().astype(np.int64))
+        chosen = evenly(len(clips), CLIPS)
         self.batch: ClipBatch = clips.take(chosen)
         self.visible = visible
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording
+from worldmodel.evenly import evenly
 from worldmodel.viewing.pictures import GAP, contact_sheet, paper, write_png
 from worldmodel.viewing.traces import write_coverage, write_traces
 from worldmodel.viewing.video import panels, write_video
@@ -73,11 +74,6 @@ def film_grid(films: list[tuple[str, NDArray[np.uint8]]], *, columns: int) -> ND
         top = index * (height + GAP)
         grid[:, top : top + height, : row.shape[2]] = row
     return grid
-
-
-def evenly(count: int, most: int) -> NDArray[np.int64]:
-    """Choose `most` numbers evenly from `0 .. count - 1`, or all of them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def enlargement(width: int) -> int:

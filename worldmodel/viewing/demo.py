@@ -8,11 +8,11 @@ from pathlib import Path
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.evaluation.evaluate import Evaluation, as_seen_by
+from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
 from worldmodel.training.log import LOG
-from worldmodel.viewing.data import evenly
 from worldmodel.viewing.rollout import imagine_clips
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
-from worldmodel.viewing.data import evenly
+from worldmodel.evenly import evenly
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import EncodedEpisode, chart, encode_episodes, picture_latents
@@ -167,6 +167,7 @@ def _draw_parting(axes: Axes, dreams: Dreams) -> None:
     axes.set_title("When a dream is first off by more than a frame’s motion", **TITLE)
     axes.set_xlabel("frames ahead")
     axes.set_ylabel("dreams")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     tidy(axes)
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from worldmodel.evaluation.metrics.rankme import rankme
-from worldmodel.viewing.angles import turning_positions, wrap
-from worldmodel.viewing.data import evenly
+from worldmodel.evenly import evenly
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import EncodedEpisode, LatentMap, chart, encode_episodes
 from worldmodel.viewing.neighbours import embed
 from worldmodel.viewing.pictures import thumbnails
 from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure, tidy, write_figure
+from worldmodel.viewing.positions import Positions, positions_of
 from worldmodel.viewing.traces import most_moving
 
 EPISODES = 24  # of those held out
@@ -45,36 +45,34 @@ def view_latent(trained: Trained, out: Path) -> list[Path]:
     chosen = trained.held_out[evenly(len(trained.held_out), EPISODES)]
     encoded = encode_episodes(trained.model, trained.recording, chosen, trained.compute)
     picture, projector = out / "latent.png", out / "projector"
-    turning = turning_positions(trained.recording.provenance)
-    write_figure(picture, draw_latents(encoded, chart(encoded), turning))
-    _write_projector(projector, trained, encoded)
+    positions = positions_of(trained.recording)
+    write_figure(picture, draw_latents(encoded, chart(encoded), positions))
+    _write_projector(projector, trained, encoded, positions)
     return [picture, projector]
 
 
-def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, turning: NDArray[np.bool_]) -> Figure:
+def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, positions: Positions) -> Figure:
     """Draw the figure.
 
     Args:
-        turning: which positions `[nq]` are angles of joints without limits.
+        positions: what the columns of `qpos` are.
     """
     latents = np.concatenate([episode.latents for episode in encoded])
     states = np.concatenate([episode.qpos for episode in encoded])
     points = evenly(len(latents), POINTS)
     figure = new_figure(13, 12)
     above, middle, below = figure.subfigures(3, 1, squeeze=False)[:, 0]
-    columns = most_moving([episode.qpos for episode in encoded], COLOURS)
+    columns = most_moving([episode.qpos for episode in encoded], COLOURS, last=positions.orientation)
     for part, name, places in (
         (above, "PCA", survey.project(latents[points])),
         (middle, "t-SNE", embed(latents[points])),
     ):
         for axes, column in zip(part.subplots(1, max(1, len(columns)), squeeze=False)[0], columns, strict=False):
-            _draw_points(
-                axes, name, places, states[points, column], f"qpos {column}", column in np.flatnonzero(turning)
-            )
+            _draw_points(axes, name, places, states[points, column], positions.names[column], positions.turning[column])
     spectrum, falling, faithful = below.subplots(1, 3)
     _draw_spectrum(spectrum, survey.variance, rankme(torch.from_numpy(latents)))
     _draw_falling(falling, encoded[:CURVES], survey)
-    _draw_faithful(faithful, latents, states, survey, turning)
+    _draw_faithful(faithful, latents, states, survey, positions)
     return figure
 
 
@@ -91,8 +89,8 @@ def _draw_points(
     axes.set_facecolor("#eef0f3")
     colours = "twilight" if turns else "viridis"  # the first begins as it ends
     drawn = axes.scatter(places[:, 0], places[:, 1], c=values, s=7, cmap=colours, linewidths=0)
-    axes.figure.colorbar(drawn, ax=axes, label=f"{quantity}, rad or m")
-    axes.set_title(f"{name}, coloured by {quantity}", **TITLE)
+    axes.figure.colorbar(drawn, ax=axes, label=quantity)
+    axes.set_title(f"{name}, coloured by {quantity.split(',')[0]}", **TITLE)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
@@ -130,12 +128,12 @@ def _draw_faithful(
     latents: NDArray[np.float32],
     states: NDArray[np.float64],
     survey: LatentMap,
-    turning: NDArray[np.bool_],
+    positions: Positions,
 ) -> None:
     """Plot distance in latents over distance in the world, for random pairs; angles are compared on the circle."""
     one, other = np.random.default_rng(0).integers(len(latents), size=(2, 4 * POINTS))
     apart = ((latents[one] - latents[other]).astype(np.float64) ** 2).mean(1) / survey.unrelated
-    world = np.linalg.norm(wrap(states[one] - states[other], turning), axis=1)
+    world = np.linalg.norm(positions.wrap(states[one] - states[other]), axis=1)
     edges = np.quantile(world, np.linspace(0, 1, 21))
     bins = np.clip(np.digitize(world, edges[1:-1]), 0, 19)
     quartiles = np.array([np.quantile(apart[bins == b], (0.25, 0.5, 0.75)) for b in range(20) if (bins == b).any()])
@@ -150,7 +148,7 @@ def _draw_faithful(
     tidy(axes)
 
 
-def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisode]) -> None:
+def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisode], positions: Positions) -> None:
     """Write latents, states and thumbnails as TensorBoard's embedding projector reads them."""
     shutil.rmtree(folder, ignore_errors=True)
     latents = np.concatenate([episode.latents for episode in encoded])
@@ -160,7 +158,7 @@ def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisod
         for episode in encoded
         for frame, state in enumerate(episode.qpos)
     ]
-    names = ["episode", "frame", *(f"qpos {i}" for i in range(encoded[0].qpos.shape[1]))]
+    names = ["episode", "frame", *positions.names]
     frames = np.concatenate([trained.recording.episode(e.index).frames[: len(e.latents)] for e in encoded])[chosen]
     small = thumbnails(frames, 32)
     writer = SummaryWriter(str(folder))

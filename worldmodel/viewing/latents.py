@@ -14,7 +14,7 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.latents import encode_frames
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
-from worldmodel.viewing.angles import turning_positions, wrap
+from worldmodel.viewing.positions import positions_of
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ def encode_episodes(
     model: WorldModel, recording: Recording, episodes: NDArray[np.int64], compute: Compute
 ) -> list[EncodedEpisode]:
     """Encode whole episodes."""
-    encoded, turning = [], turning_positions(recording.provenance)
+    encoded, positions = [], positions_of(recording)
     for index in episodes.tolist():
         episode = recording.episode(index)
         whole = int(recording.whole_frames[index])
         latents = encode_frames(model, episode.frames[:whole], compute).cpu().numpy()
-        encoded.append(EncodedEpisode(index, latents, wrap(episode.qpos[:whole], turning)))
+        encoded.append(EncodedEpisode(index, latents, positions.wrap(episode.qpos[:whole])))
     return encoded
 
 

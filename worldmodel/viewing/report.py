@@ -19,8 +19,8 @@ from worldmodel.viewing.latent import view_latent
 from worldmodel.viewing.page import Section, write_page
 from worldmodel.viewing.plan import view_plan
 from worldmodel.viewing.plots import BLUE, GREY, ORANGE, TITLE, new_figure, tidy, write_figure
-from worldmodel.viewing.replay import REPORT, read_report
 from worldmodel.viewing.rollout import view_rollout
+from worldmodel.viewing.trials import REPORT, read_report
 
 VIDEOS = 4  # trials of a report whose videos are shown
 
@@ -98,7 +98,7 @@ def _plan(trained: Trained, out: Path) -> Section | None:
     folder = next((folder for folder in folders if _is_of(folder / REPORT, trained)), None)
     if folder is None:
         return None
-    _, config = read_report(folder)
+    _, config, _ = read_report(folder)
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     rows = [("at the goal in the end", _rate(report["success"])), ("touched it", _rate(report["success_ever"]))]
     rows += [(f"{name} actions", _rate(rate)) for name, rate in report["floors"].items()]
@@ -107,7 +107,7 @@ def _plan(trained: Trained, out: Path) -> Section | None:
     pictures = view_plan(trained, folder, out)
     text = (
         f"Control towards {config.episodes} goals from held-out episodes, each told by a picture. Below, some trials "
-        "acted out again, with what the planner tried; then videos, failures first: robot, imagined, goal."
+        "as they went, with what the planner tried; then videos, failures first: robot, imagined, goal."
     )
     return Section("Plan", text, rows, (*pictures, *videos[:VIDEOS]))
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from worldmodel.datasets.clips import ClipBatch, Clips
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
+from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
-from worldmodel.viewing.data import enlargement, evenly
+from worldmodel.viewing.data import enlargement
 from worldmodel.viewing.pictures import rollout_strip, write_png
 from worldmodel.viewing.video import panels, write_video
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.interval import Rate
+from worldmodel.evenly import evenly
 from worldmodel.viewing.pictures import Image, check_alike, contact_sheet
 from worldmodel.viewing.plots import BLUE, GREY, INK, ORANGE, TITLE, new_figure, tidy, write_figure
 
@@ -103,7 +104,7 @@ def _draw_episode(axes: Axes, episodes: tuple[EpisodePicture, ...]) -> None:
     if episode.goal.shape != episode.real.shape[1:]:
         raise WorldModelError(f"The goal is {list(episode.goal.shape)}; expected {list(episode.real.shape[1:])}.")
     strip = COLUMNS - GOAL_COLUMNS
-    chosen = np.linspace(0, len(episode.real) - 1, min(strip, len(episode.real))).round().astype(np.int64)
+    chosen = evenly(len(episode.real), strip)
     image = _two_rows(episode.real[chosen], episode.imagined[chosen])
     height, width = image.shape[0], image.shape[0] * episode.goal.shape[1] // episode.goal.shape[0]
     goal = cv2.resize(episode.goal, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
-from worldmodel.viewing.angles import turning_positions, wrap
+from worldmodel.evenly import evenly
 from worldmodel.viewing.plots import INK, TITLE, new_figure, tidy, write_figure
+from worldmodel.viewing.positions import positions_of
 
 EPISODES, CURVES = 4, 6  # that are drawn; of more numbers, those that move most
 BINS = 48
+TICKS = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]  # on a logarithmic scale
 SURVEYED = 400  # episodes whose states are counted
 
 
@@ -27,14 +29,15 @@ def write_traces(path: Path, recording: Recording, episodes: NDArray[np.int64]) 
     """
     shown = [recording.episode(index) for index in episodes[:EPISODES].tolist()]
     actions = most_moving([episode.actions for episode in shown])
-    positions = most_moving([episode.qpos for episode in shown])
+    named = positions_of(recording)
+    positions = most_moving([episode.qpos for episode in shown], last=named.orientation)
     figure = new_figure(14, 5)
     grid = figure.subplots(2, len(shown), sharex="col", sharey="row", squeeze=False)
     for column, episode in enumerate(shown):
         _draw_actions(grid[0, column], episode, actions, recording.provenance.control_seconds)
-        _draw_positions(grid[1, column], episode, positions)
+        _draw_positions(grid[1, column], episode, positions, named.names)
     grid[0, 0].set_ylabel("actions")
-    grid[1, 0].set_ylabel("qpos, rad or m")
+    grid[1, 0].set_ylabel("positions")
     for axes in grid[:, -1]:
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     write_figure(path, figure)
@@ -48,21 +51,32 @@ def write_coverage(path: Path, recording: Recording, episodes: NDArray[np.int64]
     Args:
         episodes: their numbers, of which at most `SURVEYED` are counted, evenly chosen.
     """
-    chosen = episodes[np.unique(np.linspace(0, len(episodes) - 1, min(SURVEYED, len(episodes))).round().astype(int))]
+    chosen = episodes[evenly(len(episodes), SURVEYED)]
     states = [recording.episode(index) for index in chosen.tolist()]
-    turning = turning_positions(recording.provenance)
+    named = positions_of(recording)
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
-    _draw_coverage(left, "Where the states have been", "qpos", [wrap(episode.qpos, turning) for episode in states])
-    _draw_coverage(right, "How fast they were", "qvel", [episode.qvel for episode in states])
+    positions, speeds = [named.wrap(episode.qpos) for episode in states], [episode.qvel for episode in states]
+    places = most_moving(positions, 2, last=named.orientation)
+    _draw_coverage(left, "Where the states have been", named.names, positions, places)
+    _draw_coverage(right, "How fast they were", named.speeds, speeds, most_moving(speeds, 2))
     write_figure(path, figure)
 
 
 def most_moving(
-    columns: list[NDArray[np.float64]] | list[NDArray[np.float32]], count: int = CURVES
+    columns: list[NDArray[np.float64]] | list[NDArray[np.float32]],
+    count: int = CURVES,
+    *,
+    last: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
-    """Return which columns of `[T, X]` vary most over all of the arrays, at most `count`, in rising order."""
+    """Return which columns of `[T, X]` vary most over all of the arrays, at most `count`, in rising order.
+
+    Args:
+        last: `[X]`, those to be taken only where others are too few.
+    """
     spread = np.concatenate(columns).std(0)
+    if last is not None:
+        spread = np.where(last, spread - spread.max(initial=0) - 1, spread)
     return np.sort(np.argsort(-spread, kind="stable")[:count])
 
 
@@ -83,22 +97,23 @@ def _draw_actions(axes: Axes, episode: Episode, columns: NDArray[np.intp], secon
     tidy(axes)
 
 
-def _draw_positions(axes: Axes, episode: Episode, columns: NDArray[np.intp]) -> None:
+def _draw_positions(axes: Axes, episode: Episode, columns: NDArray[np.intp], names: tuple[str, ...]) -> None:
     for column in columns:
-        axes.plot(episode.time - episode.time[0], episode.qpos[:, column], label=f"qpos {column}", lw=1.4)
+        axes.plot(episode.time - episode.time[0], episode.qpos[:, column], label=names[column], lw=1.4)
     axes.set_xlabel("s")
     tidy(axes)
 
 
-def _draw_coverage(axes: Axes, title: str, name: str, columns: list[NDArray[np.float64]]) -> None:
+def _draw_coverage(
+    axes: Axes, title: str, names: tuple[str, ...], columns: list[NDArray[np.float64]], shown: NDArray[np.intp]
+) -> None:
     states = np.concatenate(columns)
     axes.set_title(title, **TITLE)
     if states.shape[1] == 0:
-        axes.text(0.5, 0.5, f"this world has no {name}", ha="center", color=INK, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "this recording has no states", ha="center", color=INK, transform=axes.transAxes)
         axes.set_axis_off()
         return
-    shown = most_moving(columns, 2)
-    axes.set_xlabel(f"{name} {shown[0]}")
+    axes.set_xlabel(names[shown[0]])
     if len(shown) == 1:
         axes.hist(states[:, shown[0]], bins=BINS)
         axes.set_ylabel("frames")
@@ -107,8 +122,10 @@ def _draw_coverage(axes: Axes, title: str, name: str, columns: list[NDArray[np.f
     counts, first, second = count_visits(states[:, shown])
     visited = np.ma.masked_equal(counts.T, 0)
     drawn = axes.pcolormesh(first, second, visited, norm=LogNorm(vmin=1), cmap="viridis")
-    axes.figure.colorbar(drawn, ax=axes, label="frames")
-    axes.set_ylabel(f"{name} {shown[1]}")
+    bar = axes.figure.colorbar(drawn, ax=axes, label="frames", format="{x:g}")
+    bar.set_ticks([count for count in TICKS if count <= counts.max()], minor=False)
+    bar.minorticks_off()
+    axes.set_ylabel(names[shown[1]])
     share = (counts > 0).mean()
     axes.text(
         1,

@@ -43,9 +43,15 @@ class Page:
         self.driver.find_element("css selector", selector).click()
 
     def keys(self, kind: str, key: str) -> None:
-        codes = {"ArrowLeft": 37, "ArrowUp": 38, " ": 32, "p": 80, "w": 87}
+        codes = {"ArrowLeft": 37, "ArrowUp": 38, " ": 32, "Enter": 13, "Escape": 27, "g": 71, "p": 80, "s": 83, "w": 87}
         self.driver.execute_cdp_cmd(
-            "Input.dispatchKeyEvent", {"type": kind, "key": key, "windowsVirtualKeyCode": codes[key]}
+            "Input.dispatchKeyEvent",
+            {
+                "type": kind,
+                "key": key,
+                "windowsVirtualKeyCode": codes[key],
+                **({"text": "\r"} if (kind, key) == ("keyDown", "Enter") else {}),
+            },
         )
 
     def press(self, key: str) -> None:
@@ -106,6 +112,37 @@ def test_arrow_keys_drive_both(page: Page, server: LiveServer) -> None:
     page.until(lambda: page.ask("document.getElementById('knob').style.transform").startswith("translate(0px"))
 
 
+FAKE_GAMEPAD = """
+window.stick = {id: "Fake stick", index: 0, connected: true, axes: [0, 0, 0, 0], buttons: [], mapping: "standard"};
+navigator.getGamepads = () => [null, window.stick];
+dispatchEvent(new Event("gamepadconnected"));
+"""
+
+
+def test_a_gamepad_drives_until_it_is_let_go_or_pulled_out(page: Page) -> None:
+    knob = "document.getElementById('knob').style.transform"
+    assert "No gamepad" in page.text("#gamepad")
+    page.driver.execute_script(FAKE_GAMEPAD)
+    page.until(lambda: "Fake stick" in page.text("#gamepad"))
+    real = page.ask("document.getElementById('real').src")
+    assert page.text("#status") == "Ready · 1 watching"  # a stick that rests does nothing
+    page.ask("window.stick.axes = [-0.9, -0.5, 0, 0]")  # left and up: a gamepad counts down as more
+    page.until(lambda: "dream frames/s" in page.text("#status"))
+    page.until(lambda: page.ask("document.getElementById('real').src") != real)
+    matrix = "new DOMMatrix(getComputedStyle(document.getElementById('knob')).transform)"
+    x, y = page.ask(f"[{matrix}.e, {matrix}.f]")
+    assert x < 0
+    assert y < 0
+    page.ask("window.stick.axes = [0.05, 0, 0, 0]")  # no stick rests quite in the middle
+    page.until(lambda: page.ask(knob).startswith("translate(0px, 0px"))
+    page.ask("window.stick.axes = [0.9, 0, 0, 0]")
+    page.until(lambda: not page.ask(knob).startswith("translate(0px"))
+    page.ask("window.stick = null")
+    page.ask("dispatchEvent(new Event('gamepaddisconnected'))")
+    page.until(lambda: page.ask(knob).startswith("translate(0px, 0px"))
+    assert "No gamepad" in page.text("#gamepad")
+
+
 @pytest.mark.parametrize("surface", ["pad", "dream"])
 def test_dragging_drives_too(surface: str, page: Page) -> None:
     pad = page.driver.find_element("css selector", f"#{surface}")
@@ -150,6 +187,26 @@ def test_a_goal_is_chosen_planned_for_and_done(page: Page) -> None:
     page.until(lambda: page.ask("document.getElementById('future').children.length") == 3)
     page.until(lambda: page.ask("document.getElementById('happened').children.length") == 3)
     page.until(lambda: "the goal after" in page.text("#planning"))
+
+
+def test_the_keyboard_alone_is_enough(page: Page) -> None:
+    page.ask("document.querySelector('#strip button:nth-child(5)').focus()")  # as Tab does
+    page.press("Enter")
+    page.press("g")
+    page.until(lambda: page.text("#goal-name").endswith("frame 4"))
+    page.ask("document.querySelector('#strip button:nth-child(3)').focus()")
+    page.press("Enter")
+    page.press("s")
+    shown = "document.querySelector('#strip button:nth-child(3) img').src"
+    page.until(lambda: page.ask("document.getElementById('real').src") == page.ask(shown))
+    page.press("p")
+    page.until(lambda: page.text("#planning").startswith("Searching"))
+    page.press("Escape")
+    page.until(lambda: not page.ask("document.getElementById('plan').disabled"))
+    real = page.ask("document.getElementById('real').src")
+    page.keys("keyDown", "ArrowLeft")
+    page.until(lambda: page.ask("document.getElementById('real').src") != real)
+    page.keys("keyUp", "ArrowLeft")
 
 
 def test_a_goal_can_be_drawn(page: Page) -> None:

@@ -41,3 +41,15 @@ def test_a_stop_voids_plans_before_it_and_always_finds_room() -> None:
     assert waiting.put(2, Stop())
     assert waiting.put(1, PlanAndAct())
     assert drained(waiting) == [(2, Stop()), (1, PlanAndAct())]
+
+
+def test_what_ends_a_search_calls_it_off_as_long_as_it_waits() -> None:
+    waiting = Waiting(8)
+    for command in (Look(), Drive((1.0,))):
+        waiting.put(1, command)
+    assert not waiting.calls_off
+    for command in (Stop(), Begin(), PlanAndAct()):
+        waiting.put(1, command)
+        assert waiting.calls_off
+        drained(waiting)
+        assert not waiting.calls_off

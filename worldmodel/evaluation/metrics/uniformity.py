@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from worldmodel.evenly import evenly
 
 MOST = 4000  # latents that are compared with each other: their pairs are its square
 
@@ -32,7 +33,7 @@ def uniformity(latents: Tensor, center: Tensor) -> float:
 
     Source: as `alignment`, with t = 2, and it differs alike.
     """
-    chosen = torch.linspace(0, len(latents) - 1, min(len(latents), MOST), device=latents.device).round().long()
+    chosen = evenly(len(latents), MOST)
     directions = F.normalize((latents - center)[chosen].float(), dim=-1)
     squared = F.pdist(directions).square()
     return float(squared.mul(-2).exp().mean().log())

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldmodel.evenly import evenly
+
 LARGEST = 64  # side of a frame, pixels; larger ones are brought down by averaging
 FITTED = 2000  # frames that the components are found on
 AT_ONCE = 512
@@ -40,7 +42,7 @@ def fit_pixel_pca(frames: NDArray[np.uint8], components: int, device: torch.devi
     Source: Turk and Pentland, Eigenfaces for recognition, 1991: through the frames' inner products, which are fewer
     than the pixels'.
     """
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(FITTED, len(frames))).round().astype(np.int64))
+    chosen = evenly(len(frames), FITTED)
     pixels = _pixels(frames[chosen], device)
     mean = pixels.mean(0)
     apart = pixels - mean

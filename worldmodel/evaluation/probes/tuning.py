@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.probes.mlp import MLPProbe, perceptron
 from worldmodel.evaluation.probes.probe import Rows
+from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
@@ -97,7 +98,7 @@ def tune(
     """
     reader = TunedReader(copy.deepcopy(model), head, compute=compute).requires_grad_(True)
     held = rows.validation
-    held = held[torch.linspace(0, len(held) - 1, min(VALIDATION, len(held))).round().long()]
+    held = held[evenly(len(held), VALIDATION)]
     known = reader.targets.to(states[held.to(states.device)])
 
     def error() -> float:

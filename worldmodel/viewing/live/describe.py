@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import World
-from worldmodel.viewing.data import evenly
+from worldmodel.evenly import evenly
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import LatentMap
 from worldmodel.viewing.live.messages import message, rounded

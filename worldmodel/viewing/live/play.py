@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import singledispatchmethod
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worldmodel.datasets.policies import make_policy
 from worldmodel.datasets.states import state_at
-from worldmodel.envs.task import Task
-from worldmodel.envs.world import State
 from worldmodel.errors import WorldModelError
-from worldmodel.viewing.data import evenly
+from worldmodel.evenly import evenly
 from worldmodel.viewing.find import Trained
-from worldmodel.viewing.latents import chart, encode_episodes, picture_latents
 from worldmodel.viewing.live import commands
-from worldmodel.viewing.live.describe import describe_world
-from worldmodel.viewing.live.duet import Duet
-from worldmodel.viewing.live.messages import Publish, message, png, pngs, rounded
-from worldmodel.viewing.live.pursuit import Goal, Pursuit, planning_config
+from worldmodel.viewing.live.messages import Publish, message, png, pngs
+from worldmodel.viewing.live.pursuit import Pursuit, planning_config
+from worldmodel.viewing.live.scene import Scene
 from worldmodel.viewing.live.stage import Stage
 
-SURVEYED = 24  # episodes that the map of latents is drawn from
 SHOWN_FRAMES = 60  # of a recorded episode
 ROUND_SECONDS, SHOW_SECONDS = 0.3, 1.5  # for which a round of the search, and the chosen plan, are shown
 
@@ -38,6 +33,7 @@ class Play:
         stage: the simulator.
         publish: takes what viewers are told.
         rng: of new episodes and of wandering.
+        called_off: tells whether a command waits that ends a pursuit, so that its search need not go on.
 
     Attributes:
         driver: the viewer who drives; None while nobody does, and then the actions are neutral.
@@ -45,17 +41,20 @@ class Play:
         watching: how many watch.
     """
 
-    def __init__(self, trained: Trained, *, stage: Stage, publish: Publish, rng: np.random.Generator) -> None:
-        self._trained, self._publish, self._rng = trained, publish, rng
+    def __init__(
+        self,
+        trained: Trained,
+        *,
+        stage: Stage,
+        publish: Publish,
+        rng: np.random.Generator,
+        called_off: Callable[[], bool],
+    ) -> None:
+        self._trained, self._publish, self._rng, self._called_off = trained, publish, rng, called_off
         self.driver: int | None = None
         self.rate, self.watching = 0.0, 0
         self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.visible))
-        surveyed = trained.held_out[evenly(len(trained.held_out), SURVEYED)]
-        encoded = encode_episodes(trained.model, trained.recording, surveyed, trained.compute)
-        self._chart = chart(encoded)
-        self._duet = Duet(trained, stage=stage, survey=self._chart)
         self._world = stage.world
-        cloud = self._chart.project(np.concatenate([episode.latents for episode in encoded]))
         low, high = self._world.low, self._world.high
         self._low, self._half = low, (high - low) / 2
         self._neutral = (np.clip(np.zeros_like(low), low, high) - low) / self._half - 1
@@ -63,11 +62,9 @@ class Play:
         self._wanderer = make_policy("smooth-noise", self._world)
         self._wandering, self._paused = False, False
         self._ready = True  # waits for someone to act
-        self._goal: Goal | None = None
         self._pursuit: Pursuit | None = None
-        self._publish(
-            "world", describe_world(trained, stage.world, survey=self._chart, cloud=cloud, neutral=self._neutral)
-        )
+        self._scene = Scene(trained, stage=stage, publish=publish, neutral=self._neutral)
+        self._duet = self._scene.duet
         self._publish_settings()
         first = int(trained.held_out[0])
         # With as many frames in mind as the model has ever seen: one frame alone does not show velocity.
@@ -142,7 +139,8 @@ class Play:
     def _(self, command: commands.RecordedGoal, viewer: int) -> None:
         episode = self._duet.recorded(command.episode, command.frame)
         name = f"episode {command.episode}, frame {command.frame}"
-        self._set_goal(episode.frames[command.frame], name, state_at(episode, command.frame))
+        self._scene.set_goal(episode.frames[command.frame], name, state_at(episode, command.frame))
+        self.publish_frame()
 
     @carry_out.register
     def _(self, command: commands.DrawnGoal, viewer: int) -> None:
@@ -150,22 +148,24 @@ class Play:
         expected = math.prod(shape)
         if len(data) != expected:
             raise WorldModelError(f"A drawn goal has {len(data)} bytes; expected {expected}.")
-        self._set_goal(np.frombuffer(data, np.uint8).reshape(shape).copy(), "drawn", None)
+        self._scene.set_goal(np.frombuffer(data, np.uint8).reshape(shape).copy(), "drawn", None)
+        self.publish_frame()
 
     @carry_out.register
     def _(self, command: commands.PlanAndAct, viewer: int) -> None:
-        if self._goal is None:
+        if self._scene.goal is None:
             raise WorldModelError("There is no goal yet: choose a recorded frame or draw one.")
         self._duet.look()
         self._wandering, self._paused, self._ready = False, False, False
         self._pursuit = Pursuit(
             self._settings,
-            goal=self._goal,
+            goal=self._scene.goal,
             trained=self._trained,
-            chart=self._chart,
+            chart=self._scene.chart,
             seen=self._duet.seen,
             blocks=self._duet.blocks,
             felt=self._duet.felt,
+            called_off=self._called_off,
         )
 
     @carry_out.register
@@ -240,7 +240,7 @@ class Play:
         self._advance(block)
         self._publish("did", message("did", number=pursuit.done, frame=png(self._duet.frame), **pursuit.course()))
         if self._pursuit is not None and pursuit.phase == "done":
-            self._publish("outcome", message("outcome", frames=pursuit.done, **self._standing()))
+            self._publish("outcome", message("outcome", frames=pursuit.done, **self._scene.standing()))
             self._end_pursuit()
             self._ready = True
         self.publish_frame()
@@ -262,26 +262,6 @@ class Play:
         self._pursuit = None
         self._action, self.driver = self._neutral, None
 
-    def _set_goal(self, image: NDArray[np.uint8], name: str, state: State | None) -> None:
-        self._goal = Goal(image, self._duet.encode(image), state, name)
-        seen = picture_latents(self._trained.model, self._goal.latent, self._trained.compute)
-        at = self._flat(self._goal.latent)
-        self._publish("goal", message("goal", name=name, image=png(image), seen=png(seen), at=at))
-        self.publish_frame()
-
-    def _flat(self, latent: Tensor) -> list[float]:
-        flat: list[float] = rounded(self._chart.project(latent.float().cpu().numpy()), 3)
-        return flat
-
-    def _standing(self) -> dict[str, float | bool | None]:
-        """Return how far the goal is, physically where that is known."""
-        if self._goal is None:
-            return {"to_goal": None, "distance": None, "at_goal": None}
-        distance = None if self._goal.state is None else self._duet.stage.distance(self._goal.state)
-        world = self._world
-        at_goal = None if distance is None or not isinstance(world, Task) else distance <= world.tolerance
-        return {"to_goal": round(self._duet.apart(self._goal.latent), 4), "distance": distance, "at_goal": at_goal}
-
     def _doing(self) -> str:
         if self._pursuit is not None:
             return self._pursuit.phase
@@ -289,24 +269,6 @@ class Play:
 
     def publish_frame(self) -> None:
         """Tell all viewers what is to be seen now."""
-        duet = self._duet
-        dreamt = picture_latents(self._trained.model, duet.dream.latent, self._trained.compute)
-        self._publish(
-            "frame",
-            message(
-                "frame",
-                since=duet.since,
-                real=png(duet.frame),
-                dream=png(dreamt),
-                apart=round(duet.apart(duet.dream.latent), 4),
-                parted=duet.parted,
-                at=self._flat(duet.seen[-1]),
-                dreamt=self._flat(duet.dream.latent),
-                action=rounded(self._action, 3),
-                doing=self._doing(),
-                paused=self._paused,
-                rate=round(self.rate, 1),
-                watching=self.watching,
-                **self._standing(),
-            ),
+        self._scene.publish_frame(
+            action=self._action, doing=self._doing(), paused=self._paused, rate=self.rate, watching=self.watching
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,13 +13,14 @@ from torch import Tensor
 
 from worldmodel.envs.world import State
 from worldmodel.errors import WorldModelError
+from worldmodel.evenly import evenly
 from worldmodel.planning.cem import CEMConfig
-from worldmodel.planning.policy import PlanningConfig
+from worldmodel.planning.planner import Deadline, Round
+from worldmodel.planning.policy import Decision, PlanningConfig, PlanningPolicy
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import LatentMap, picture_latents
 from worldmodel.viewing.live.commands import Settings
 from worldmodel.viewing.live.messages import pngs, rounded
-from worldmodel.viewing.search import Found, Round, Search
 
 PATHS = 80  # candidates of a round that are drawn
 ENDS = 6  # elites of a round whose last frames are pictured
@@ -71,6 +73,7 @@ class Pursuit:
 
     Args:
         seen, blocks, felt: latents of what was seen last, the blocks between, and what was felt then, to plan from.
+        called_off: tells whether the errand is to end, so that a search need not go on.
     """
 
     def __init__(
@@ -83,15 +86,18 @@ class Pursuit:
         seen: Tensor,
         blocks: Tensor,
         felt: Tensor,
+        called_off: Callable[[], bool],
     ) -> None:
         self.goal, self.phase = goal, "searching"
         self.done = 0
         self._replan, self._trained, self._chart = settings.replan, trained, chart
-        self._search = Search(
-            planning_config(trained, settings), model=trained.model, compute=trained.compute, goal=goal.latent
+        self._called_off = called_off
+        self._policy = PlanningPolicy(
+            planning_config(trained, settings), model=trained.model, compute=trained.compute, seed=0
         )
+        self._policy.reset(torch.from_numpy(goal.image[None]))
         self._rounds: list[Round] = []
-        self._found = self._search(seen, blocks, self._rounds.append, felt=felt)
+        self._decision = self._decide(seen, blocks, felt)
         self._shown = 0
         self.budget = settings.horizon * (BUDGET if settings.replan else 1)
 
@@ -108,37 +114,40 @@ class Pursuit:
     def plan(self) -> dict[str, Any]:
         """Return the chosen future, frame by frame."""
         self.phase = "acting"
-        return self._chosen(self._found) | {"frames": pngs(self._pictures(self._found.latents))}
+        return self.course() | {"frames": pngs(self._pictures(self._decision.imagined[0]))}
 
     def next_block(self, seen: Tensor, blocks: Tensor, felt: Tensor) -> Tensor:
         """Return the block to do now, `[K, A]`: of a new plan, or of the one plan."""
         if self._replan and self.done:
-            self._found = self._search(seen, blocks, felt=felt)
-        block = self._found.blocks[0 if self._replan else self.done]
+            self._decision = self._decide(seen, blocks, felt)
+        block = self._decision.plan.actions[0, 0 if self._replan else self.done]
         self.done += 1
         if self.done == self.budget:
             self.phase = "done"
-        return block
+        return block.repeat_interleave(self._trained.model.interface.steps_per_frame // len(block), dim=0)
 
     def course(self) -> dict[str, Any]:
         """Return where the plan being done is expected to lead."""
-        return self._chosen(self._found)
+        path = self._flat(self._decision.imagined[0])
+        return {"path": path, "cost": round(float(self._decision.plan.cost[0]), 4)}
+
+    def _decide(self, seen: Tensor, blocks: Tensor, felt: Tensor) -> Decision:
+        self._rounds.clear()
+        deadline = Deadline(None, called_off=self._called_off)
+        return self._policy.decide(seen[None], blocks[None], felt[None], deadline=deadline, watch=self._rounds.append)
 
     def _described(self, shown: Round) -> dict[str, Any]:
-        cheap = shown.cost.argsort()
+        cost, latents = shown.cost[0], shown.latents[0]
+        cheap = cost.argsort()
         # Of all, evenly from the cheapest to the dearest: a few hundred paths are a blot.
-        drawn = cheap[torch.linspace(0, len(cheap) - 1, min(PATHS, len(cheap))).round().long()]
-        ends = shown.latents[shown.elites[:ENDS], -1]
+        drawn, elites = cheap[evenly(len(cheap), PATHS)], cheap[: shown.elites]
         return {
-            "paths": self._flat(shown.latents[drawn]),
-            "elites": self._flat(shown.latents[shown.elites]),
-            "best": round(float(shown.cost.min()), 4),
-            "mean": round(float(shown.cost.mean()), 4),
-            "ends": pngs(self._pictures(ends)),
+            "paths": self._flat(latents[drawn]),
+            "elites": self._flat(latents[elites]),
+            "best": round(float(cost.min()), 4),
+            "mean": round(float(cost.mean()), 4),
+            "ends": pngs(self._pictures(latents[elites[:ENDS], -1])),
         }
-
-    def _chosen(self, found: Found) -> dict[str, Any]:
-        return {"path": self._flat(found.latents), "cost": round(found.cost, 4)}
 
     def _pictures(self, latents: Tensor) -> NDArray[np.uint8]:
         return picture_latents(self._trained.model, latents, self._trained.compute)

@@ -76,7 +76,15 @@ class Session:
         try:
             stage = Stage(self._trained.recording)
             try:
-                self._live(Play(self._trained, stage=stage, publish=self._publish, rng=self._rng))
+                self._live(
+                    Play(
+                        self._trained,
+                        stage=stage,
+                        publish=self._publish,
+                        rng=self._rng,
+                        called_off=lambda: self._stop.is_set() or self._waiting.calls_off,
+                    )
+                )
             finally:
                 stage.close()
         except BaseException as error:

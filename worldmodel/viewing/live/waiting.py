@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from worldmodel.viewing.live.commands import Command, Left, PlanAndAct, Stop
+from worldmodel.viewing.live.commands import Begin, BeginAt, Command, Left, PlanAndAct, Stop
 
 Entry = tuple[int, Command | Left]
 
@@ -34,6 +34,12 @@ class Waiting:
             self._entries.append((viewer, command))
             self._filled.notify()
         return True
+
+    @property
+    def calls_off(self) -> bool:
+        """Whether a command waits that ends a search, or begins another."""
+        with self._filled:
+            return any(isinstance(entry[1], PlanAndAct | Stop | Begin | BeginAt) for entry in self._entries)
 
     def get(self, seconds: float) -> Entry | None:
         """Return who wants what next; None when nobody wants anything for so long."""

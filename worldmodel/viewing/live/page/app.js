@@ -113,7 +113,7 @@ const handlers = {
     const still = message.paused ? "Paused" : { ready: "Ready", searching: "Planning", showing: "Planning" }[message.doing];
     status(still ? `${still} · ${people}` : `${message.rate.toFixed(0)} dream frames/s · ${people}`);
     const distance = message.distance === null ? "" : `${length(message.distance)} away; within ${length(world.tolerance)} counts. `;
-    find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} of the way between unrelated frames`;
+    find("goal-distance").textContent = message.to_goal === null ? "" : distance || `${percent(message.to_goal)} as far away as an unrelated frame`;
     redraw();
   },
   goal(message) {
@@ -126,7 +126,7 @@ const handlers = {
     find("goal-name").textContent = message.name[0].toUpperCase() + message.name.slice(1);
     map.goal = message.at;
     Object.assign(map, { paths: [], elites: [], course: [] });
-    find("planning").textContent = "";
+    say("Press Plan, and watch how the robot would get there.");
     redraw();
   },
   episode(message) {
@@ -151,7 +151,7 @@ const handlers = {
   round(message) {
     Object.assign(map, { paths: message.paths, elites: message.elites, course: [] });
     say(`Searching, round ${message.number} of ${message.rounds}: best plan costs ${message.best.toFixed(2)}, the mean ${message.mean.toFixed(2)}`);
-    pictures("ends", message.ends, "Where one of the best plans would end");
+    pictures("ends", message.ends, "Where one of the elites would end");
     find("ends-part").hidden = false;
     find("future-part").hidden = true;
   },
@@ -171,7 +171,7 @@ const handlers = {
   outcome(message) {
     map.course = [];
     const after = `after ${message.frames} frames`;
-    if (message.at_goal === null) say(`Done ${after}: ${percent(message.to_goal)} from the goal, where 100 % is unrelated`);
+    if (message.at_goal === null) say(`Done ${after}: the goal is ${percent(message.to_goal)} as far away as an unrelated frame`);
     else if (message.at_goal) say(`At the goal ${after}: ${length(message.distance)} away`, "good");
     else say(`Missed the goal ${after}: ${length(message.distance)} away, within ${length(world.tolerance)} counts`, "bad");
   },
@@ -247,7 +247,7 @@ function choose(button, number) {
   for (const id of ["begin-at", "recorded-goal"]) find(id).disabled = number === null;
 }
 
-const SHORTCUTS = { " ": "pause", ".": "step", l: "look", n: "begin", w: "wander", d: "difference-button", p: "plan", Escape: "stop" };
+const SHORTCUTS = { " ": "pause", ".": "step", l: "look", n: "begin", w: "wander", d: "difference-button", s: "begin-at", g: "recorded-goal", p: "plan", Escape: "stop" };
 addEventListener("keydown", (event) => {
   const id = SHORTCUTS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   const typing = event.target.matches?.("input, select") || event.target.closest?.("dialog");

@@ -6,11 +6,13 @@ const REACH = 62; // how far to drag for the whole action, CSS pixels
 const INTERVAL = 33; // between two messages, ms
 
 export function makeSteering(send, find) {
-  let names = [], neutral = [], action = [], pair = 0, sent = "", sentAt = 0, waiting = 0, gamepadMoved = false;
+  let names = [], neutral = [], action = [], pair = 0, sent = "", sentAt = 0, waiting = 0;
+  let gamepadMoves = 0; // actuators that a gamepad drives just now
   const held = new Set(), drags = new Set(); // keys; pointers
-  const pad = find("pad"), knob = find("knob");
+  const pad = find("pad"), knob = find("knob"), noGamepad = find("gamepad").textContent;
 
   function set(changes) {
+    if (!changes.length) return;
     for (const [index, value] of changes) if (index < action.length) action[index] = value;
     show();
     tell();
@@ -96,16 +98,18 @@ export function makeSteering(send, find) {
     }
   }
 
+  // Two sticks drive four actuators; who lets go, pulls the plug or looks at another page drives none.
   function pollGamepad() {
-    const gamepad = [...(navigator.getGamepads?.() ?? [])].find(Boolean);
-    if (!gamepad) return;
-    find("gamepad").textContent = `Gamepad: ${gamepad.id.slice(0, 40)}`;
-    const axes = gamepad.axes.slice(0, 4).map((value, index) => (index % 2 ? -value : value));
-    const moved = axes.some((value) => Math.abs(value) > DEAD);
-    if (moved || gamepadMoved) {
-      set(axes.map((value, index) => [2 * pair + index, Math.abs(value) > DEAD ? value : neutral[2 * pair + index] ?? 0]));
-    }
-    gamepadMoved = moved;
+    const gamepad = document.hidden ? null : [...(navigator.getGamepads?.() ?? [])].find((each) => each?.connected);
+    find("gamepad").textContent = gamepad ? `Gamepad: ${gamepad.id.slice(0, 40)}` : noGamepad;
+    const sticks = (gamepad?.axes ?? []).slice(0, 4).map((value, index) => (index % 2 ? -value : value));
+    const out = (value) => Math.abs(value) > DEAD;
+    const moved = sticks.some(out) ? sticks.length : 0;
+    set(Array.from({ length: moved || gamepadMoves }, (_, index) => {
+      const place = 2 * pair + index;
+      return [place, out(sticks[index]) ? sticks[index] : neutral[place] ?? 0];
+    }));
+    gamepadMoves = moved;
   }
   addEventListener("gamepadconnected", () => setInterval(pollGamepad, INTERVAL), { once: true });
 
@@ -143,7 +147,7 @@ export function makeSteering(send, find) {
     },
     // Show what someone else, or the planner, does.
     follow(others) {
-      if (held.size || waiting) return;
+      if (held.size || gamepadMoves || waiting) return;
       action = [...others];
       sent = JSON.stringify(action);
       show();
