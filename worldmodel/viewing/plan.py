@@ -175,6 +175,7 @@ def draw_plan(trial: Acted, survey: LatentMap, cloud: NDArray[np.float32]) -> Fi
     maps = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for axes, number in zip(maps, shown.tolist(), strict=True):
         _draw_map(axes, trial, survey, cloud, number)
+    _zoom(maps[0], trial, survey)
     maps[0].legend(frameon=False, fontsize=8, loc="lower left")
     _draw_strip(middle.subplots(), trial)
     cost, distance = below.subplots(1, 2)
@@ -203,12 +204,20 @@ def _draw_map(axes: Axes, trial: Acted, survey: LatentMap, cloud: NDArray[np.flo
     spread = float(tried.actions.std(0).mean())
     axes.set_title(f"Round {number + 1} of {len(trial.rounds)}", **TITLE)
     axes.set_title(f"spread of actions {spread:.2f}", loc="right", fontsize=8, color=INK)
-    edges = np.quantile(places, (0.01, 0.99), axis=0)
-    low, high = np.minimum(edges[0], np.minimum(start, goal)), np.maximum(edges[1], np.maximum(start, goal))
-    axes.set_xlim(low[0] - 0.3, high[0] + 0.3)
-    axes.set_ylim(low[1] - 0.3, high[1] + 0.3)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _zoom(axes: Axes, trial: Acted, survey: LatentMap) -> None:
+    """Show start, goal and the bulk of what was tried in any round."""
+    tried = np.concatenate([survey.project(each.latents).reshape(-1, 2) for each in trial.rounds])
+    musts = np.stack(
+        [survey.project(trial.start), survey.project(trial.goal), *np.quantile(tried, (0.02, 0.98), axis=0)]
+    )
+    low, high = musts.min(0), musts.max(0)
+    margin = 0.15 * (high - low).max()
+    axes.set_xlim(low[0] - margin, high[0] + margin)
+    axes.set_ylim(low[1] - margin, high[1] + margin)
 
 
 def _draw_strip(axes: Axes, trial: Acted) -> None:
