@@ -11,8 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from worldmodel.errors import WorldModelError
+from worldmodel.viewing.acted import Acted, Tried
 from worldmodel.viewing.latents import LatentMap
-from worldmodel.viewing.plan import Acted, Tried, draw_plan
+from worldmodel.viewing.plan import draw_plan
 from worldmodel.viewing.plots import GREEN, GREY
 
 SURVEY = LatentMap(np.zeros(3, np.float32), np.eye(3, dtype=np.float32)[:2], np.ones(3), 0.1, 1.0)
