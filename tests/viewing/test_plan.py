@@ -74,6 +74,15 @@ def test_a_planner_without_elites_is_said_to_have_none(trial: Acted) -> None:
     assert not any("elites" in name for name in names)
 
 
+def test_rounds_that_differ_in_their_elites_say_so(trial: Acted) -> None:
+    first, second = trial.rounds
+    figure = draw_plan(replace(trial, rounds=[first, replace(second, elites=0)]), SURVEY, CLOUD)
+    told = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes[:2]]
+    assert told[0] - told[1] == {"2 elites"}
+    assert told[1] - told[0] == {"cheapest"}
+    assert draw_plan(trial, SURVEY, CLOUD).axes[1].get_legend() is None
+
+
 def test_plan_outcome_and_costs_are_those_of_the_trial(trial: Acted) -> None:
     strip, costs, distance = draw_plan(trial, SURVEY, CLOUD).axes[2:]
     sheet = np.asarray(strip.images[0].get_array())

@@ -64,10 +64,13 @@ def draw_plan(trial: Acted, survey: LatentMap, cloud: NDArray[np.float32]) -> Fi
     above, middle, below = figure.subfigures(3, 1, height_ratios=(1.15, 0.72, 1), squeeze=False)[:, 0]
     shown = evenly(len(trial.rounds), MAPS)
     maps = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+    told = None  # how many elites the last legend speaks of
     for axes, number in zip(maps, shown.tolist(), strict=True):
         _draw_map(axes, trial, survey, cloud, number)
+        if trial.rounds[number].elites != told:
+            told = trial.rounds[number].elites
+            axes.legend(frameon=False, fontsize=8, loc="lower left")
     _zoom(maps[0], trial, survey)
-    maps[0].legend(frameon=False, fontsize=8, loc="lower left")
     _draw_strip(middle.subplots(), trial)
     cost, distance = below.subplots(1, 2)
     _draw_costs(cost, trial)
