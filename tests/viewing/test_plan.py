@@ -11,8 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from worldmodel.errors import WorldModelError
+from worldmodel.viewing.acted import Acted, Tried
 from worldmodel.viewing.latents import LatentMap
-from worldmodel.viewing.plan import Acted, Tried, draw_plan
+from worldmodel.viewing.plan import draw_plan
 from worldmodel.viewing.plots import GREEN, GREY
 
 SURVEY = LatentMap(np.zeros(3, np.float32), np.eye(3, dtype=np.float32)[:2], np.ones(3), 0.1, 1.0)
@@ -71,6 +72,15 @@ def test_a_planner_without_elites_is_said_to_have_none(trial: Acted) -> None:
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "cheapest" in names
     assert not any("elites" in name for name in names)
+
+
+def test_rounds_that_differ_in_their_elites_say_so(trial: Acted) -> None:
+    first, second = trial.rounds
+    figure = draw_plan(replace(trial, rounds=[first, replace(second, elites=0)]), SURVEY, CLOUD)
+    told = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes[:2]]
+    assert told[0] - told[1] == {"2 elites"}
+    assert told[1] - told[0] == {"cheapest"}
+    assert draw_plan(trial, SURVEY, CLOUD).axes[1].get_legend() is None
 
 
 def test_plan_outcome_and_costs_are_those_of_the_trial(trial: Acted) -> None:

@@ -26,10 +26,11 @@ from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.planner import Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.device import Compute
+from worldmodel.viewing.acted import Acted, read_acted
 from worldmodel.viewing.find import Trained, find_recording, open_trained
 from worldmodel.viewing.page import Section, Shown, write_page
 from worldmodel.viewing.pictures import write_png
-from worldmodel.viewing.plan import Acted, read_acted, view_plan
+from worldmodel.viewing.plan import view_plan
 from worldmodel.viewing.report import view_report
 from worldmodel.viewing.trials import EACH, Trials, find_run, read_report
 from worldmodel.viewing.video import write_video

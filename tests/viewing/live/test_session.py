@@ -24,7 +24,8 @@ from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import chart, encode_episodes, encode_frames, picture_latents
-from worldmodel.viewing.live.commands import Drive
+from worldmodel.viewing.live.commands import Drive, Settings
+from worldmodel.viewing.live.pursuit import Goal, Pursuit
 from worldmodel.viewing.live.serve import LiveServer, ServeConfig
 
 exceptions = pytest.importorskip("websockets.exceptions")
@@ -139,6 +140,22 @@ def test_a_pursuit_can_be_paused_stepped_and_stopped(viewer: Any, opened: Traine
     assert viewer.wait("frame", lambda frame: frame["since"] > before["since"])["doing"] == "acting"
     viewer.send(type="stop")
     assert viewer.wait("frame", lambda frame: frame["doing"] == "steering")["paused"]
+
+
+@pytest.mark.parametrize(("called_off", "rounds"), [(False, 8), (True, 1)])
+def test_a_search_ends_soon_when_it_is_called_off(called_off: bool, rounds: int, opened: Trained) -> None:
+    frames = opened.recording.episode(int(opened.held_out[0])).frames
+    seen = encode_frames(opened.model, frames[:5], opened.compute)
+    pursuit = Pursuit(
+        Settings(horizon=2, samples=16),
+        goal=Goal(frames[4], seen[4], None, "a frame"),
+        trained=opened,
+        chart=chart(encode_episodes(opened.model, opened.recording, opened.held_out, opened.compute)),
+        seen=seen[:1],
+        blocks=torch.zeros(0, 2, 2),
+        called_off=lambda: called_off,
+    )
+    assert pursuit.next_round()["rounds"] == rounds
 
 
 def test_a_drawn_goal_is_the_picture_that_was_drawn(viewer: Any) -> None:
