@@ -26,7 +26,7 @@ from worldmodel.objectives.views import ViewsConfig
 
 RANKS = 2
 STEPS = 2  # the second sees what the first did to teachers and queues
-RATE = 1e-5  # of learning: small, since rounding that tips a ReLU over would grow with the way that is gone
+RATE = 1e-6  # of learning: small, since rounding that tips a ReLU over would grow with the way that is gone
 
 
 def configurations() -> dict[str, ObjectiveConfig]:

@@ -31,7 +31,7 @@ def test_every_preset_with_every_objective(size: str, objective: str) -> None:
     assert objective_name(config.objective) == objective
     assert from_json(TrainConfig, to_json(config)) == config
     assert config.masking == (config.objective if objective == "masked-future" else config.dynamics)
-    assert config.masking.anti_collapse_weight * config.see.batch == pytest.approx(32)
+    assert config.masking.anti_collapse_weight * config.see.batch == pytest.approx(6.4)
 
 
 def test_unknown_names_and_needless_tuning_are_refused() -> None:

@@ -26,8 +26,8 @@ class ConvEncoderConfig:
         grid: g, for a latent of g x g cells, each with its share of the numbers; 0 for one vector.
     """
 
-    patch: int = 8
-    widths: tuple[int, ...] = (128, 256)
+    patch: int = 4
+    widths: tuple[int, ...] = (64, 128, 256)
     overlap: bool = True
     grid: int = 0
 

@@ -36,9 +36,11 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
     _write(model.encoder.project, into, mean)
     _write(model.predictor.forecast, _each(into, cells), mean.repeat(cells))
     _read(model.predictor.embed_latent, _each(back, cells), mean.repeat(cells))
-    first = model.inverse.layers[0]
+    first, direct = model.inverse.layers[0], model.inverse.direct
     assert isinstance(first, nn.Linear)
-    _read(first, _each(back, 3 * cells), mean.repeat(3 * cells))  # it reads three latents
+    one, moves = mean.repeat(cells), mean.new_zeros(2 * cells * len(mean))  # differences have no mean
+    _read(first, _each(back, 3 * cells), torch.cat([moves, one]))
+    _read(direct, _each(back, 2 * cells), moves)
 
 
 def _each(matrix: Tensor, count: int) -> Tensor:

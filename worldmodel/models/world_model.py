@@ -26,7 +26,7 @@ class WorldModelConfig:
             and velocity of those that its actuators drive. It learns nothing of objects by it, and goals stay images.
     """
 
-    latent: int = 32
+    latent: int = 64
     proprioception: bool = False
     encoder: EncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 import torch
@@ -14,6 +14,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, Part
 from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
+from worldmodel.objectives.sketch import Sketch, SketchConfig
 from worldmodel.objectives.teacher import TeacherConfig, follow
 from worldmodel.objectives.variance import VarianceConfig, variance_covariance
 
@@ -38,6 +39,8 @@ class MaskedFutureConfig:
             batch.
         inverse_weight: weight of inverse dynamics: which action led from frame to frame. It keeps in the
             latents what the actions move, though it be small.
+        sketch_weight: weight of drawing each clip's first and last frame, coarsely, from their latents. It keeps in
+            the latents what is seen, though nothing moves it yet. 0 learns without looking at a pixel twice.
         straight_weight: weight of temporal straightening: 1 - cosine between one step of the latent and the next.
     """
 
@@ -46,12 +49,14 @@ class MaskedFutureConfig:
     proprioception_dropout: float = 0.1
     two_step_weight: float = 0.0
     anti_collapse: AntiCollapse = "sigreg"
-    anti_collapse_weight: float = 0.5
-    inverse_weight: float = 1.0
+    anti_collapse_weight: float = 0.1
+    inverse_weight: float = 10.0
+    sketch_weight: float = 10.0
     straight_weight: float = 0.0
     sigreg: SIGRegConfig = field(default_factory=SIGRegConfig)
     variance: VarianceConfig = field(default_factory=VarianceConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    sketch: SketchConfig = field(default_factory=SketchConfig)
 
     def __post_init__(self) -> None:
         if self.visible < 1:
@@ -59,9 +64,9 @@ class MaskedFutureConfig:
         for name in ("action_dropout", "proprioception_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1.")
-        for name in ("two_step_weight", "anti_collapse_weight", "inverse_weight", "straight_weight"):
-            if getattr(self, name) < 0:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        for entry in fields(self):
+            if entry.name.endswith("_weight") and getattr(self, entry.name) < 0:
+                raise WorldModelError(f"{entry.name} is {getattr(self, entry.name)}; expected 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class MaskedFutureLogs:
         forecast: mean squared error of the masked latents, per dimension.
         anti_collapse: before its weight; 0 with a teacher.
         inverse: mean squared error of the actions, in [-1, 1].
+        sketch: squared error of the sketches, as a share of what differs between frames; 0 without them.
         straight: cosine between one step of the latent and the next, mean.
         latent_std: standard deviation of the latents over the batch, mean over dimensions.
     """
@@ -79,6 +85,7 @@ class MaskedFutureLogs:
     forecast: Tensor
     anti_collapse: Tensor
     inverse: Tensor
+    sketch: Tensor
     straight: Tensor
     latent_std: Tensor
 
@@ -99,6 +106,8 @@ class MaskedFuture(Objective):
         super().__init__()
         self.config = config
         self._sigreg = SIGReg(config.sigreg)
+        size = {"height": model.interface.height, "width": model.interface.width, "latent": model.config.latent}
+        self.sketch = Sketch(config.sketch, **size) if config.sketch_weight else None
         self.teacher = deepcopy(model.encoder).requires_grad_(False) if config.anti_collapse == "teacher" else None
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, MaskedFutureLogs]:
@@ -109,16 +118,18 @@ class MaskedFuture(Objective):
         forecast = forecast_error(model, latents, targets, clips.actions, config, draws, felt=clips.felt)
         anti_collapse = self._anti_collapse(latents, draws)
         inverse = inverse_error(model, latents, clips.actions)
+        sketch = self._sketch_error(clips.frames, latents)
         straight = straightness(latents)
         loss = (
             forecast
             + config.anti_collapse_weight * anti_collapse
             + config.inverse_weight * inverse
+            + config.sketch_weight * sketch
             + config.straight_weight * (1 - straight)
         )
         std = latents.detach().flatten(0, 1).std(0).mean()
         return loss, MaskedFutureLogs(
-            forecast.detach(), anti_collapse.detach(), inverse.detach(), straight.detach(), std
+            *(value.detach() for value in (forecast, anti_collapse, inverse, sketch, straight, std))
         )
 
     @torch.no_grad()
@@ -137,6 +148,12 @@ class MaskedFuture(Objective):
         with torch.no_grad():
             targets: Tensor = self.teacher(frames.flatten(0, 1)).view_as(latents)
         return targets
+
+    def _sketch_error(self, frames: Tensor, latents: Tensor) -> Tensor:
+        if self.sketch is None:
+            return latents.new_zeros(())
+        error: Tensor = self.sketch(latents[:, [0, -1]].flatten(0, 1), frames[:, [0, -1]].flatten(0, 1))
+        return error
 
     def _anti_collapse(self, latents: Tensor, draws: Draws) -> Tensor:
         """Return what is high where latents collapse; every time step is a set of its own."""

@@ -46,7 +46,9 @@ class TrainConfig:
     objective: ObjectiveConfig = field(default_factory=MaskedFutureConfig)
     cameras: tuple[str, ...] = ()
     dynamics: MaskedFutureConfig | None = None
-    see: StageConfig = field(default_factory=lambda: StageConfig(steps=1500, batch=64, length=5, share=0.45))
+    see: StageConfig = field(
+        default_factory=lambda: StageConfig(steps=1500, batch=64, length=5, share=0.45, optimiser=OptimiserConfig(2e-3))
+    )
     tune: StageConfig | None = None
     forecast: StageConfig = field(
         default_factory=lambda: StageConfig(
