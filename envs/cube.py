@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.envs.exploration import Policy
+from worldmodel.envs.exploration import Pausing, Policy
 from worldmodel.envs.grasping import Grasping
 from worldmodel.envs.task import Task, TaskConfig
 from worldmodel.envs.world import State
@@ -20,6 +20,7 @@ MOST_CUBES = 3  # in cube.xml
 TABLE, APART = 0.13, 0.08  # cubes start within this in x and y, and this far from each other, m
 HAND = 6  # numbers of a state that are the hand's: x, y, z, yaw, left, right
 OPEN = 0.045  # of a finger, m
+GRIP = 4  # the actuator that opens and shuts the hand
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Cube(Task):
 
     def explorer(self) -> Policy:
         """Grasp, carry, drop and push cubes."""
-        return Grasping(self._cube, self.cubes)
+        return Pausing(Grasping(self._cube, self.cubes), keeps=[GRIP])
 
     def _cube(self, number: int) -> tuple[float, float, float, float]:
         """Return where a cube is, x, y and z, m, and how a side of it is turned, rad, at most an eighth of a turn."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -66,6 +66,41 @@ class SmoothNoise:
         actions = self._middle + self._half * self._strength * noise
         clipped: Action = np.clip(actions, self._low, self._high).astype(np.float32)
         return clipped
+
+
+class Pausing:
+    """Let a robot that explores rest now and then.
+
+    Who always moves while recording has not seen what it is like to stay: a model of such a recording forecasts drift
+    where nothing moves, and a planner that has arrived leaves its goal again.
+
+    Args:
+        policy: explores; its actuators rest at 0.
+        keeps: actuators that go on with their last action, such as a grip.
+    """
+
+    RATE = 0.01  # share of steps at which a pause begins
+    STEPS = (5, 25)  # of a pause
+
+    def __init__(self, policy: Policy, keeps: Sequence[int] = ()) -> None:
+        self._policy, self._keeps = policy, list(keeps)
+
+    def reset(self, rng: np.random.Generator, episode: int) -> None:
+        self._policy.reset(rng, episode)
+        self._rng, self._left = rng, 0
+        self._last: Action | None = None
+
+    def __call__(self, world: World) -> Action:
+        if not self._left and self._last is not None and self._rng.random() < self.RATE:
+            self._left = int(self._rng.integers(*self.STEPS))
+            last, self._last = self._last, np.zeros_like(self._last)
+            self._last[self._keeps] = last[self._keeps]
+        if self._left:
+            self._left -= 1
+            assert self._last is not None
+            return self._last.copy()
+        self._last = self._policy(world)
+        return self._last
 
 
 def coloured_noise(rng: np.random.Generator, size: int, keep: float) -> Iterator[list[float]]:

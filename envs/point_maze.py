@@ -7,7 +7,7 @@ from collections import deque
 import mujoco
 import numpy as np
 
-from worldmodel.envs.exploration import Policy
+from worldmodel.envs.exploration import Pausing, Policy
 from worldmodel.envs.task import Task
 from worldmodel.envs.walking import Place, Walker
 from worldmodel.envs.world import State
@@ -56,7 +56,7 @@ class PointMaze(Task):
             here = _cell(*self.data.qpos.tolist())
             return [*map(_middle, ways[here, _cell(x, y)]), (x, y)]
 
-        return Walker(route)
+        return Pausing(Walker(route))
 
     def doors(self) -> dict[Cell, list[Cell]]:
         """Return, for each cell, the neighbours that no wall separates from it: the model says so."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.envs.exploration import Policy
+from worldmodel.envs.exploration import Pausing, Policy
 from worldmodel.envs.pushing import Pushing, Thing, Touch
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
@@ -67,7 +67,7 @@ class PushT(Task):
 
     def explorer(self) -> Policy:
         """Push the block about, from all sides, and keep it off the edges."""
-        return Pushing(_Block(self), reach=BLOCK_RADIUS + PUSHER_RADIUS)
+        return Pausing(Pushing(_Block(self), reach=BLOCK_RADIUS + PUSHER_RADIUS))
 
 
 class _Block(Thing):

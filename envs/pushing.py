@@ -85,7 +85,7 @@ class Pushing:
     TRIES, CHOICE = 12, 2  # pushes to draw; of so many that will do, the one that begins nearest is taken
     SLANT = 0.9  # a push goes up to this far from straight in, rad
     LENGTH = (0.05, 0.45)  # of a push, m
-    SPEED, WAY_SPEED = (0.4, 1.0), (0.7, 1.0)  # of pushes, and of the ways between them, share of the bounds
+    SPEED, WAY_SPEED = (0.2, 1.0), (0.6, 1.0)  # of pushes, and of the ways between them, share of the bounds
     NOISE = 0.25  # an episode's noise is up to this, share of the bounds
     KEEP = 0.85  # of the noise, from one step to the next
     STROLL, STROLL_STEPS = 0.08, (8, 40)  # share of strolls, and how long they are, steps

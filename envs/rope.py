@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.envs.exploration import Policy
+from worldmodel.envs.exploration import Pausing, Policy
 from worldmodel.envs.pushing import Pushing, Thing, Touch
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State
@@ -75,7 +75,7 @@ class Rope(Task):
 
     def explorer(self) -> Policy:
         """Push the rope about, at all of its points and from both sides."""
-        return Pushing(_Pieces(self), reach=0.0, inner=0.36, clearance=0.065)
+        return Pausing(Pushing(_Pieces(self), reach=0.0, inner=0.36, clearance=0.065))
 
 
 class _Pieces(Thing):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from worldmodel.envs.exploration import Policy
+from worldmodel.envs.exploration import Pausing, Policy
 from worldmodel.envs.task import Task, TaskConfig
 from worldmodel.envs.walking import Place, Walker
 from worldmodel.envs.world import State
@@ -69,7 +69,7 @@ class TwoRoom(Task):
 
     def explorer(self) -> Policy:
         """Walk to random places, most of them in the other room, through the door."""
-        return Walker(self._route)
+        return Pausing(Walker(self._route))
 
     def _route(self, rng: np.random.Generator) -> list[Place]:
         x, _, door = self.data.qpos.tolist()

@@ -260,6 +260,7 @@ def measure(
             episodes=episodes,
             compute=compute,
             processes=Processes(),
+            certainty_floor=config.certainty_floor,
         ),
     ):
         training = Training(stage, model, compute)

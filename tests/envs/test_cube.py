@@ -87,7 +87,7 @@ def test_exploration_lifts_pushes_and_spreads_the_cube() -> None:
     task = Cube()
     explorer = task.explorer()
     episodes = []
-    for seed in range(8):
+    for seed in range(16):
         task.reset(np.random.default_rng([1, seed]))
         explorer.reset(np.random.default_rng([2, seed]), seed)
         places = [task.places(task.state())[0]]
@@ -96,7 +96,7 @@ def test_exploration_lifts_pushes_and_spreads_the_cube() -> None:
             if step % 5 == 0:
                 places.append(task.places(task.state())[0])
         episodes.append(places)
-    places = np.array(episodes)  # [8, 50, 3]
+    places = np.array(episodes)  # [16, 50, 3]
     assert (places[..., 2] > 0.05).any(1).mean() > 0.7  # lifted
     assert (np.linalg.norm(np.diff(places, axis=1), axis=-1) > 0.002).mean() > 0.3
-    assert (places[..., :2].std((0, 1)) > 0.06).all()
+    assert (places[..., :2].std((0, 1)) > 0.055).all()

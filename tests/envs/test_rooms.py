@@ -93,7 +93,7 @@ def test_exploration_visits_the_whole_maze() -> None:
     task = PointMaze()
     explorer = task.explorer()
     visited = set()
-    for seed in range(12):
+    for seed in range(20):
         task.reset(np.random.default_rng([1, seed]))
         explorer.reset(np.random.default_rng([2, seed]), seed)
         cells = set()

@@ -250,13 +250,25 @@ def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConf
     assert any(path.parent.name == "tensorboard" for path in files)
 
 
-def test_later_stages_leave_the_encoder_alone(trainer: Train, tmp_path: Path) -> None:
+def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latents(
+    trainer: Train, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer().train(stop_at("see", 6))
-    before = load_model(tmp_path / "run").state_dict()
-    after = trainer().train().state_dict()
-    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert changed == {"predictor", "decoder"}
+    before = load_model(tmp_path / "run")
+    after = trainer().train()
+    old, new = before.state_dict(), after.state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert {name.split(".")[0] for name in changed} == {"encoder", "predictor", "inverse", "decoder"}
+    assert {name for name in changed if name.startswith("encoder")} == {
+        "encoder.project.weight",
+        "encoder.project.bias",
+    }
+    frames = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        seen, same = (torch.cat([m.encode(frames), torch.ones(64, 1)], 1).double() for m in (before, after))
+    into = torch.linalg.lstsq(seen, same).solution
+    torch.testing.assert_close(seen @ into, same, rtol=1e-4, atol=1e-4)
 
 
 def test_clips_longer_than_the_episodes_are_refused(trainer: Train, tiny_train_config: TrainConfig) -> None:

@@ -36,6 +36,8 @@ class TrainConfig:
             None takes as many steps as they say.
         whiten_floor: when the encoder has learned, the latents are whitened; variances below this share of the
             largest are taken for noise.
+        certainty_floor: when the predictor has learned, distances are weighed by how certain it is; variances of its
+            errors below this share of the largest are raised towards it.
         held_out: share of the episodes that is not trained on: validation and goals come from them.
         log_every: steps between two entries in the log.
         save_every: steps between two checkpoints.
@@ -60,6 +62,7 @@ class TrainConfig:
     )
     minutes: float | None = None
     whiten_floor: float = 0.0001
+    certainty_floor: float = 0.01
     held_out: float = 0.1
     log_every: int = 100
     save_every: int = 500
@@ -88,8 +91,9 @@ class TrainConfig:
                     f"visible is {self.masking.visible} and {stage}.length {length}; expected fewer, so that something "
                     "is masked."
                 )
-        if not self.whiten_floor >= 0:
-            raise WorldModelError(f"whiten_floor is {self.whiten_floor}; expected 0 or more.")
+        for name in ("whiten_floor", "certainty_floor"):
+            if not getattr(self, name) >= 0:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")

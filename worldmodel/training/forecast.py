@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.reader import Recording
+from worldmodel.evenly import evenly
+from worldmodel.models.basis import weigh_by_certainty
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.masked_future import MaskedFutureConfig, forecast_error
@@ -29,8 +31,10 @@ class ForecastStage(Stage):
     Args:
         masking: what is hidden of a clip.
         recording, episodes: to learn from.
+        certainty_floor: in the end, distances are weighed by what is certain, see `weigh_by_certainty`.
     """
 
+    ERROR_CLIPS = 4000  # whose forecasts tell what is certain
     name = "forecast"
     trains = frozenset({"predictor"})
 
@@ -43,16 +47,19 @@ class ForecastStage(Stage):
         episodes: NDArray[np.int64],
         compute: Compute,
         processes: Processes,
+        certainty_floor: float,
     ) -> None:
         super().__init__(config)
+        self._certainty_floor = certainty_floor
         self._masking, self._compute, self._processes = masking, compute, processes
         self._recording, self._episodes = recording, episodes
 
     def losses(self, model: WorldModel, first: int) -> Iterator[Sequence[ComputeLoss]]:
-        config, device = self.config, self._compute.device
+        config = self.config
         encoded = encode_shared(model, self._recording, self._episodes, self._compute, self._processes)
-        starts = _clip_starts(self._recording.whole_frames[self._episodes], config.length).to(device)
-        offsets = torch.arange(config.length, device=device)
+        starts = _clip_starts(self._recording.whole_frames[self._episodes], config.length).to(self._compute.device)
+        offsets = torch.arange(config.length, device=starts.device)
+        self._encoded, self._starts = encoded, starts
         rows_each = config.batch // self._processes.count // config.accumulate
 
         def compute_loss(draws: Draws) -> Step:
@@ -64,6 +71,23 @@ class ForecastStage(Stage):
 
         while True:
             yield [compute_loss] * config.accumulate
+
+    @torch.no_grad()
+    def finish(self, model: WorldModel) -> None:
+        """Weigh distances by what is certain, as the forecasts of some clips, evenly chosen, tell."""
+        encoded, length, visible = self._encoded, self.config.length, self._masking.visible
+        chosen = self._starts[torch.from_numpy(evenly(len(self._starts), self.ERROR_CLIPS)).to(self._starts.device)]
+        model.eval()
+        errors = []
+        for part in torch.split(chosen, self.config.batch):
+            rows = part[:, None] + torch.arange(length, device=part.device)
+            shown = (torch.arange(length, device=part.device) < visible).expand(len(rows), -1)
+            blocks, felt = model.flatten_actions(encoded.blocks[rows[:, :-1]]), encoded.felt[rows]
+            with self._compute.autocast():
+                forecast = model.predictor(encoded.latents[rows], shown, blocks, felt=felt).float()
+            errors.append((forecast - encoded.latents[rows])[:, visible:].flatten(0, 1))
+        model.train()
+        weigh_by_certainty(model, encoded.latents, torch.cat(errors), self._certainty_floor)
 
 
 @dataclass(frozen=True)

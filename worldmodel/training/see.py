@@ -12,7 +12,7 @@ from torch import Tensor
 from worldmodel.datasets.clips import Clips
 from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.evenly import evenly
-from worldmodel.models.whitening import whiten
+from worldmodel.models.basis import whiten
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, logged

@@ -134,6 +134,7 @@ class Trainer:
                 episodes=episodes,
                 compute=compute,
                 processes=processes,
+                certainty_floor=config.certainty_floor,
             )
         )
         clips = Clips(recording, episodes, length=config.draw.length)

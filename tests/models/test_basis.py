@@ -1,4 +1,4 @@
-"""Whitening changes the basis of the latents, not what the model knows."""
+"""Another basis of the latents changes distances, not what the model knows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldmodel.models.basis import weigh_by_certainty, whiten
 from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.encoders import EncoderConfig
 from worldmodel.models.vit import ViTEncoderConfig
-from worldmodel.models.whitening import whiten
 from worldmodel.models.world_model import WorldModel
 
 CLIPS, L = 60, 5
@@ -89,3 +89,28 @@ def test_cells_share_one_map_and_the_forecast_stays_the_same(
     forecast_after = with_one(model.predictor(after, visible, actions).unflatten(-1, (4, 2))) @ back
     torch.testing.assert_close(forecast_after.flatten(-2), forecast_before.double(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(model.inverse(after), inverse_before, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_weighed_by_certainty_errors_are_alike_in_every_direction(
+    tiny_model: WorldModel, batch: tuple[Tensor, Tensor]
+) -> None:
+    frames, actions = batch
+    visible = (torch.arange(L) < 2).expand(CLIPS, L)
+    before = tiny_model.encode(frames)
+    whiten(tiny_model, before.flatten(0, 1), floor=1e-9)
+    before = tiny_model.encode(frames)
+    errors = (tiny_model.predictor(before, visible, actions) - before)[:, 2:].flatten(0, 1)
+    spread = torch.linalg.eigvalsh(errors.T @ errors / len(errors))
+    assert spread.max() > 2 * spread.min()
+    inverse_before = tiny_model.inverse(before)
+
+    weigh_by_certainty(tiny_model, before.flatten(0, 1), errors, floor=1e-9)
+
+    after = tiny_model.encode(frames)
+    errors = (tiny_model.predictor(after, visible, actions) - after)[:, 2:].flatten(0, 1)
+    spread = torch.linalg.eigvalsh(errors.T @ errors / len(errors))
+    assert spread.max() < 1.02 * spread.min()
+    variance = [(x - x.mean(0)).square().mean() for x in (after.flatten(0, 1), before.flatten(0, 1))]
+    torch.testing.assert_close(*variance, rtol=1e-3, atol=1e-3)  # latents are as large as before
+    torch.testing.assert_close(tiny_model.inverse(after), inverse_before, rtol=1e-3, atol=1e-3)
