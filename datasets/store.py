@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
+from worldmodel.config import flat
 from worldmodel.datasets.disk import sync
 from worldmodel.datasets.manifest import MANIFEST, Manifest, Provenance, ShardEntry, sha256_of
 from worldmodel.datasets.schema import EpisodeStream
@@ -318,7 +319,7 @@ def _lock(folder: Path) -> IO[str]:
 
 
 def _refuse_difference(folder: Path, held: Provenance, asked: Provenance) -> None:
-    held_fields, asked_fields = dict(_flat(asdict(held))), dict(_flat(asdict(asked)))
+    held_fields, asked_fields = dict(flat(asdict(held))), dict(flat(asdict(asked)))
     for name in sorted(held_fields.keys() | asked_fields.keys()):
         there, here = held_fields.get(name), asked_fields.get(name)
         if name not in MAY_DIFFER and there != here:
@@ -326,11 +327,3 @@ def _refuse_difference(folder: Path, held: Provenance, asked: Provenance) -> Non
                 f"'{folder}' cannot be continued: its {name} is {there!r}, this recording's would be {here!r}. "
                 "Use the same settings, or choose another --out."
             )
-
-
-def _flat(fields: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,15 @@ def _dataclasses(hint: Any) -> list[type]:
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return []
     return [kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind) and isinstance(kind, type)]
+
+
+def flat(fields: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the values in nested mappings by their names with dots, such as "see.steps"."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def from_json(kind: type[T], text: str) -> T:

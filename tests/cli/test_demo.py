@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from worldmodel.cli import demo
-from worldmodel.cli.demo import DemoConfig, run_demo
+from worldmodel.cli import demo, pipeline
+from worldmodel.cli.demo import run_demo
+from worldmodel.cli.pipeline import PipelineConfig
 from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.planning.cem import CEMConfig
@@ -21,9 +22,9 @@ from worldmodel.training.stage import StageConfig
 
 
 @pytest.fixture
-def tiny_demo() -> DemoConfig:
+def tiny_demo() -> PipelineConfig:
     train = TrainConfig(log_every=2, save_every=2)
-    return DemoConfig(
+    return PipelineConfig(
         record=RecordConfig(frames=200, episode_frames=20, height=32, width=32, workers=1),
         train=replace(
             train,
@@ -43,7 +44,7 @@ def no_pictures(trained: object, path: Path, progress: object) -> Path:
 
 
 def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
-    tiny_demo: DemoConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_demo: PipelineConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "demo"
     run_demo(tiny_demo, out, "cpu")
@@ -71,7 +72,7 @@ def test_a_demo_leaves_its_report_and_a_second_one_keeps_the_first(
 
 
 def test_an_interrupted_demo_goes_on_where_it_stopped(
-    tiny_demo: DemoConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_demo: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "demo"
     monkeypatch.setattr(demo, "view_report", no_pictures)
@@ -80,7 +81,7 @@ def test_an_interrupted_demo_goes_on_where_it_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "plan_with_bar", interrupt)
+        patch.setattr(pipeline, "plan_with_bar", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_demo(tiny_demo, out, "cpu")
     manifest = (out / "recording" / "manifest.json").read_bytes()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from worldmodel.cli.kept import is_made, one_process_only
 from worldmodel.cli.measure import measure_with_bar
 from worldmodel.cli.plan import plan_with_bar
 from worldmodel.cli.probe import probe_with_bar
 from worldmodel.cli.train import train_with_bars
-from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.comparison import ComparedRun, Comparison, compare
@@ -70,8 +69,7 @@ class Command:
             raise WorldModelError(
                 f"objectives are {self.objectives} and seeds {self.seeds}; expected each once: a run counts once."
             )
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise WorldModelError("A comparison runs in one process. Start it without torchrun.")
+        one_process_only("A comparison")
         console = Console(highlight=False)
         with Recording.open(self.recording) as recording:
             found = compare(list(self._runs(recording, console)))
@@ -95,14 +93,14 @@ class Command:
     def _report(self, name: str, seed: int, run: Path, recording: Recording) -> ComparedRun:
         """Make those reports that are not there yet."""
         measured, probed, controlled = (run / part / "report.json" for part in ("measure", "probe", "plan"))
-        if not _is_made(measured, self.measure):
+        if not is_made(measured, self.measure):
             measure_with_bar(self.measure, run, recording, measured.parent, self.device)
         states = has_states([recording.episode(0)])
-        if states and not _is_made(probed, self.probe):
+        if states and not is_made(probed, self.probe):
             probe_with_bar(self.probe, run, recording, probed.parent, self.device)
         task = recording.provenance.env in TASKS
         plan = replace(self.plan, seed=seed)
-        if task and not _is_made(controlled, plan):
+        if task and not is_made(controlled, plan):
             plan_with_bar(plan, run, recording, controlled.parent, self.device)
         return ComparedRun(
             objective=name,
@@ -114,27 +112,21 @@ class Command:
         )
 
 
-def _is_made(report: Path, config: Any) -> bool:
-    """Return whether a report is there, made with this configuration."""
-    beside = report.with_name("config.json")
-    return report.exists() and beside.exists() and beside.read_text(encoding="utf-8") == to_json(config)
-
-
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print the table, and how well each label-free metric orders the runs by their success."""
-    head, *rows = found.rows()
-    table = Table(title=found.env, title_justify="left")
+    console.print(_table(found.env, found.rows()))
+    if found.ranking:
+        head = ("metric", "Spearman, 1 is best", "by chance")
+        rows = [(metric.name, f"{metric.correlation:+.2f}", f"{metric.chance:.3f}") for metric in found.ranking]
+        title = f"Label-free metrics against success, over {found.ranking[0].runs} runs"
+        console.print(_table(title, [head, *rows]))
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    head, *rest = rows
     for name in head:
         table.add_column(name)
-    for row in rows:
+    for row in rest:
         table.add_row(*row)
-    console.print(table)
-    if found.ranking:
-        table = Table(
-            title=f"Label-free metrics against success, over {found.ranking[0].runs} runs", title_justify="left"
-        )
-        for name in ("metric", "Spearman, 1 is best", "by chance"):
-            table.add_column(name)
-        for metric in found.ranking:
-            table.add_row(metric.name, f"{metric.correlation:+.2f}", f"{metric.chance:.3f}")
-        console.print(table)
+    return table

@@ -6,37 +6,25 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from worldmodel.cli.plan import plan_with_bar, print_report
+from worldmodel.cli.pipeline import MODEL, PLAN, RECORDING, PipelineConfig, run_pipeline
+from worldmodel.cli.plan import print_report
 from worldmodel.cli.progress import bar
-from worldmodel.cli.record import record_with_bar
-from worldmodel.cli.train import train_with_bars
 from worldmodel.config import from_json, to_json
-from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
+from worldmodel.evaluation.evaluate import Evaluation
 from worldmodel.training.checkpoint import load_model
-from worldmodel.training.config import CONFIG, TrainConfig
+from worldmodel.training.config import CONFIG
 from worldmodel.viewing.demo import write_demo_summary
 from worldmodel.viewing.find import open_trained
 from worldmodel.viewing.report import SECTIONS, view_report
 
 REPORT, PAGE = "report.json", "report.html"
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """The three stages of the demo."""
-
-    record: RecordConfig = field(default_factory=RecordConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    plan: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 @dataclass(frozen=True)
@@ -56,37 +44,29 @@ class Command:
     device: str = "auto"
 
     def run(self) -> None:
-        base = DemoConfig()
-        config = DemoConfig(
-            replace(base.record, seed=self.seed),
-            replace(base.train, seed=self.seed),
-            replace(base.plan, seed=self.seed),
-        )
-        run_demo(config, self.out, self.device)
+        run_demo(PipelineConfig().with_seed(self.seed), self.out, self.device)
 
 
-def run_demo(config: DemoConfig, out: Path, device: str) -> None:
+def run_demo(config: PipelineConfig, out: Path, device: str) -> None:
     """Record, learn, plan and see into the folder `out`, and print where to look."""
     console = Console(highlight=False)
     _make_room(out, config, console)
-    recording_folder, run = out / "recording", out / "model"
-    console.print(f"[bold]1. Record[/] video of {config.record.env}")
-    record_with_bar(config.record, recording_folder, resume=True)
-    with Recording.open(recording_folder) as recording:
-        console.print("[bold]2. Learn[/] to forecast masked future frames")
-        trainer = train_with_bars(config.train, recording, run, device, resume=True)
-        console.print(f"[bold]3. Plan[/] towards {config.plan.episodes} goal images from held-out episodes")
-        started = time.perf_counter()
-        evaluation = plan_with_bar(config.plan, run, recording, out / "plan", device)
-        record_seconds, plan_seconds = recording.manifest.seconds, time.perf_counter() - started
+    recording_folder, run = out / RECORDING, out / MODEL
+    with run_pipeline(config, out, device) as made:
         console.print("[bold]4. See[/]")
-        compute = trainer.compute
+        evaluation, compute = made.evaluation, made.trainer.compute
+        record_seconds = made.recording.manifest.seconds
         started = time.perf_counter()
-        summary = write_demo_summary(evaluation, load_model(run, compute.device), recording, run, compute, out)
+        summary = write_demo_summary(evaluation, load_model(run, compute.device), made.recording, run, compute, out)
     with open_trained(run, recording_folder, compute) as trained, bar("Drawing", len(SECTIONS)) as shown:
         page = view_report(trained, out / PAGE, shown.update)
     see_seconds = time.perf_counter() - started
-    seconds = {"record": record_seconds, "train": trainer.seconds, "plan": plan_seconds, "see": see_seconds}
+    seconds = {
+        "record": record_seconds,
+        "train": made.trainer.seconds,
+        "plan": made.plan_seconds,
+        "see": see_seconds,
+    }
     _write_report(out / REPORT, evaluation, seconds)  # last: with it, the demo counts as finished
     print_report(evaluation.report)
     _print_paths(console, out, seconds, summary)
@@ -95,7 +75,7 @@ def run_demo(config: DemoConfig, out: Path, device: str) -> None:
     console.print(f"[bold]Steer its dream[/]: {program} view live {run} {recording_folder}", soft_wrap=True)
 
 
-def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
+def _make_room(out: Path, config: PipelineConfig, console: Console) -> None:
     """Keep an unfinished demo of the same configuration; move any other aside."""
     out = out.resolve()
     path = out / CONFIG
@@ -112,7 +92,7 @@ def _make_room(out: Path, config: DemoConfig, console: Console) -> None:
 
 def _is_demo(path: Path) -> bool:
     try:
-        from_json(DemoConfig, path.read_text(encoding="utf-8"))
+        from_json(PipelineConfig, path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return True
@@ -141,7 +121,7 @@ def _print_paths(console: Console, out: Path, seconds: dict[str, float], summary
     for what, where in (
         ("Figures", str(out / REPORT)),
         ("Summary", str(summary)),
-        ("Videos: robot, imagined, goal", str(out / "plan" / "videos")),
-        ("Training", f"tensorboard --logdir {out / 'model' / 'tensorboard'}"),
+        ("Videos: robot, imagined, goal", str(out / PLAN / "videos")),
+        ("Training", f"tensorboard --logdir {out / MODEL / 'tensorboard'}"),
     ):
         console.print(f"{what}: {where}", soft_wrap=True)

@@ -46,7 +46,7 @@ class Command:
 
 
 def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out: Path, device: str) -> Evaluation:
-    """Evaluate with a progress bar; write `config.json`, `report.json`, some trials and the videos into `out`."""
+    """Evaluate with a progress bar; write `config.json`, some trials, the videos and `report.json` into `out`."""
     compute = choose_compute(device)
     model = load_model(run, compute.device)
     with bar("Controlling") as shown:
@@ -59,11 +59,12 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
             progress=lambda done, blocks: shown.update(done, blocks),
         )
     out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").unlink(missing_ok=True)
     (out / "config.json").write_text(to_json(config), encoding="utf-8")
-    evaluation.report.write(out / "report.json")
     Trials.of(evaluation).write(out)
     seconds_per_frame = model.interface.steps_per_frame * model.interface.control_seconds
     write_control_videos(evaluation, out / "videos", seconds_per_frame=seconds_per_frame)
+    evaluation.report.write(out / "report.json")  # last: with it, planning counts as finished
     return evaluation
 
 

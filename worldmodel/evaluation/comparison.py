@@ -12,6 +12,7 @@ import torch
 from worldmodel.config import to_json
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.evaluation.interval import Rate
+from worldmodel.evaluation.markdown import markdown_table
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.pool import pool
 from worldmodel.evaluation.probes.report import Features, Method, ProbeReport, Source
@@ -81,9 +82,7 @@ class Comparison:
     def write(self, folder: Path) -> None:
         """Write `comparison.json` and the table as `comparison.md`."""
         (folder / "comparison.json").write_text(to_json(self), encoding="utf-8")
-        lines = ["| " + " | ".join(row) + " |" for row in self.rows()]
-        lines.insert(1, "|" + "---|" * len(self.rows()[0]))
-        (folder / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "comparison.md").write_text(markdown_table(self.rows()), encoding="utf-8")
 
     def rows(self) -> list[list[str]]:
         """Return the table as text, its head first."""

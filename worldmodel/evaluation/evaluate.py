@@ -16,7 +16,7 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, control, floor, seconds_for_one
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
-from worldmodel.evaluation.oracle import oracle
+from worldmodel.evaluation.oracle import check_planner, oracle
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.checkpoint import newest, read_card
@@ -75,6 +75,8 @@ class EvaluationConfig:
             raise WorldModelError(
                 f"oracle is {self.oracle}; expected at most the number of trials, episodes ({self.episodes})."
             )
+        if self.oracle:
+            check_planner(self.planning.planner)
 
     def frames(self, steps_per_frame: int) -> Protocol:
         """Return the protocol in whole frames, at least one each."""

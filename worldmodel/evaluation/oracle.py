@@ -42,17 +42,26 @@ def oracle(
     Raises:
         WorldModelError: the planner needs more than a simulator can give.
     """
-    if config.planner not in BLIND:
-        raise WorldModelError(
-            f"No oracle for the planner '{config.planner}': a simulator gives neither gradients nor proposals. "
-            f"Choose one of {', '.join(BLIND)}, or leave the oracle out."
-        )
+    check_planner(config.planner)
     distances = []
     for index, trial in enumerate(trials):
         distances.append(_control(config, interface, trial, blocks, seed + index))
         if progress:
             progress(index + 1, len(trials))
     return Trace(np.array(distances))
+
+
+def check_planner(name: str) -> None:
+    """Refuse a planner that needs more than a simulator can give.
+
+    Raises:
+        WorldModelError: lists the planners that do not.
+    """
+    if name not in BLIND:
+        raise WorldModelError(
+            f"No oracle for the planner '{name}': a simulator gives neither gradients nor proposals. "
+            f"Choose one of {', '.join(BLIND)}, or leave the oracle out."
+        )
 
 
 def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks: int, seed: int) -> list[float]:
