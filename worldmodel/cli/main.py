@@ -31,6 +31,7 @@ COMMANDS = {
     "measure": "Tell, without labels, what a model has learned.",
     "probe": "Read the physical state from latents, with few labels and many.",
     "compare": "Train every objective on one recording, and put what each has learned into one table.",
+    "benchmark": "Record, train and evaluate tasks with several training seeds, one row of results each.",
     "guide": "Train what guides a planner: proposals, and distances in time.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
     "pool": "Pool the reports of several training seeds into one row.",
@@ -63,8 +64,8 @@ def guarded(action: Callable[[], None]) -> int:
         return USAGE
     except KeyboardInterrupt:
         console.print(
-            "[yellow]Stopped.[/] Recordings and imports keep what was finished and go on with --resume, trainings and "
-            "the demo when run again; an export leaves nothing."
+            "[yellow]Stopped.[/] Recordings and imports keep what was finished and go on with --resume; trainings, "
+            "comparisons, benchmarks and the demo when run again; an export leaves nothing."
         )
         return INTERRUPTED
     except OSError as error:
@@ -98,5 +99,5 @@ def _print_help() -> None:
     console = Console(highlight=False)
     console.print("[bold]worldmodel[/]: a robot learns physics by watching.\n\nusage: worldmodel COMMAND [OPTIONS]\n")
     for name, what in COMMANDS.items():
-        console.print(f"  [bold]{name:8}[/] {what}")
+        console.print(f"  [bold]{name:9}[/] {what}")
     console.print("\nworldmodel COMMAND --help tells the options of a command.")

@@ -48,4 +48,7 @@ def print_pool(row: Pool) -> None:
     table.add_row("each training seed", seeds)
     for name, rate in row.floors.items():
         table.add_row(f"{name} actions", str(rate))
+    if row.oracle:
+        table.add_row(f"{row.planner}, real simulator", f"{row.oracle} of {row.oracle.count} trials")
+    table.add_row("to plan for one robot", f"{row.milliseconds_for_one:,.0f} ms")
     Console().print(table)

@@ -26,6 +26,9 @@ class Pool:
         success, success_ever: over all trials.
         floors: `success` of policies without a model, by name, over all trials.
         by_seed: `success` of each run.
+        oracle: `success` of the planner on the real simulator, over all trials that it played there; None if it
+            played none.
+        milliseconds_for_one: to plan for one robot, mean over runs, ms.
     """
 
     env: str
@@ -37,6 +40,8 @@ class Pool:
     success_ever: Rate
     floors: dict[str, Rate]
     by_seed: tuple[float, ...]
+    oracle: Rate | None
+    milliseconds_for_one: float
 
     def write(self, path: Path) -> None:
         """Write the pool as JSON."""
@@ -65,6 +70,7 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
             "Two reports are of the same training seed and the same trials; expected different ones: pooling them "
             "would count trials twice."
         )
+    oracles = [report.oracle for report in reports if report.oracle]
     return Pool(
         env=first.env,
         planner=first.planner,
@@ -75,6 +81,8 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
         success_ever=_together([report.success_ever for report in reports]),
         floors={name: _together([report.floors[name] for report in reports]) for name in _shared_floors(reports)},
         by_seed=tuple(report.success.value for report in reports),
+        oracle=_together(oracles) if oracles else None,
+        milliseconds_for_one=sum(report.milliseconds_for_one for report in reports) / len(reports),
     )
 
 

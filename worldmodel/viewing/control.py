@@ -31,3 +31,8 @@ def write_control_videos(
         write_video(path, panels(columns, scale=scale), fps=0.5 / seconds_per_frame)
         paths.append(path)
     return paths
+
+
+def missed_videos(folder: Path) -> list[Path]:
+    """Return the videos of failures among those that `write_control_videos` wrote into `folder`."""
+    return sorted(folder.glob("trial-*-missed.mp4"))
