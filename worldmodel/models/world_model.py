@@ -1,4 +1,4 @@
-"""The world model: encoder, predictor, inverse dynamics and decoder, and what can be asked of them together."""
+"""The world model: its networks, and what can be asked of them together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from worldmodel.models.encoders import EncoderConfig, make_encoder
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
 from worldmodel.models.predictor import Memory, Predictor, PredictorConfig
+from worldmodel.models.proposal import Proposer, ProposerConfig
+from worldmodel.models.temporal_distance import TemporalDistance, TemporalDistanceConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class WorldModelConfig:
     encoder: EncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
+    proposer: ProposerConfig = field(default_factory=ProposerConfig)
+    distance: TemporalDistanceConfig = field(default_factory=TemporalDistanceConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
@@ -38,7 +42,7 @@ class WorldModel(nn.Module):
     """Latent dynamics of a world seen through one camera, or several whose views lie side by side.
 
     Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
-    block, A actuators, U = K * A, D latent, P numbers that are felt.
+    block, S actions that are held in it, A actuators, U = K * A, D latent, P numbers that are felt.
 
     Args:
         interface: what the model is trained on.
@@ -64,6 +68,8 @@ class WorldModel(nn.Module):
             config.predictor, latent=config.latent, action=interface.block, felt=interface.proprioception
         )
         self.inverse = InverseDynamics(config.inverse, latent=config.latent, action=interface.block)
+        self.proposer = Proposer(config.proposer, latent=config.latent, action=interface.block)
+        self.distance = TemporalDistance(config.distance, latent=config.latent)
         self.decoder = Decoder(config.decoder, **size)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("low", torch.tensor(interface.low), persistent=False)
@@ -101,6 +107,27 @@ class WorldModel(nn.Module):
     def imagine(self, memory: Memory, actions: Tensor) -> Tensor:
         """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to."""
         return self.predictor.imagine(memory, self.flatten_actions(actions)).float()
+
+    def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
+        """Propose plans, as the recording got from frame to frame: one for each time to the goal that was trained on.
+
+        Args:
+            before, now, goal: latents of the frame before, of this one and of the goal, `[B, D]` each.
+            horizon: M, blocks in a plan; beyond the goal, actions are in the middle of their bounds.
+            hold: control steps for which an action is held, a divisor of K.
+
+        Returns:
+            `[B, N, M, S, A]`, in the actuators' units and within their bounds; S is K / `hold`.
+        """
+        steps = self.interface.steps_per_frame
+        blocks = self.proposer.plans(before, now, goal, horizon)
+        held = blocks.view(*blocks.shape[:-1], steps // hold, hold, -1).mean(-2)
+        return (self.high + self.low) / 2 + held * (self.high - self.low) / 2
+
+    def steps_between(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Tell the frames that it takes from latents `[..., D]` to goals `[..., D]`, `[...]`."""
+        frames: Tensor = self.distance(now, goal)
+        return frames
 
     def picture(self, latents: Tensor) -> Tensor:
         """Draw latents `[..., D]` as frames `[..., H, W, 3]`, uint8."""

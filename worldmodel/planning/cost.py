@@ -22,7 +22,7 @@ class CostConfig:
         last: at the plan's end: asks to stay.
         least: where the plan comes closest: asks to touch it.
         effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
-        steps: frames that remain from the plan's end to the goal, as a learned network tells; needs `worldmodel guide`.
+        steps: frames that remain from the plan's end to the goal, as a learned network tells.
     """
 
     mean: float = 1.0
@@ -49,7 +49,7 @@ class PlanCost:
             `config.steps` weighs something.
 
     Raises:
-        WorldModelError: a part that weighs something needs a network that is not there.
+        WorldModelError: `config.steps` weighs something, and nobody tells the steps.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class PlanCost:
     ) -> None:
         if config.steps and steps_between is None:
             raise WorldModelError(
-                f"cost.steps is {config.steps}, and the run has no network that tells the steps between two latents. "
-                "Train it with: worldmodel guide RUN RECORDING"
+                f"cost.steps is {config.steps}, and nothing tells the steps between two latents; expected "
+                "steps_between, such as a model's, or a weight of 0."
             )
         self.config, self._goal, self._steps_between = config, goal, steps_between
         self._middle, self._half = (high + low) / 2, (high - low) / 2
