@@ -17,7 +17,7 @@ from worldmodel.planning.policy import PlanningConfig
 from worldmodel.planning.registry import PlannerName
 
 INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 32, 32, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
-CONFIG = PlanningConfig(horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
+CONFIG = PlanningConfig(planner="cem", horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_only_blocks_that_lead_to_the_goal_count() -> None:
     ahead = torch.tensor([1, 2])
     blocks = torch.zeros(2, 3, 1)
     error = proposal_error(lambda *_: proposed, *torch.zeros(3, 2, 4), blocks, ahead)  # type: ignore[arg-type]
-    assert error.item() == pytest.approx((1 + 0 + 4) / 3)
+    assert error.item() == pytest.approx((1 + 0 + 4) / 6)
 
 
 def test_of_no_actions_nothing_is_learned() -> None:

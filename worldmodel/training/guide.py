@@ -84,7 +84,7 @@ class GuideStage(Stage):
 def proposal_error(
     proposer: Proposer, before: Tensor, now: Tensor, goal: Tensor, blocks: Tensor, ahead: Tensor
 ) -> Tensor:
-    """Return the mean squared error of the proposed blocks that lead to the goal; 0 without actions.
+    """Return the mean squared error of the proposed blocks; those beyond the goal have none. 0 without actions.
 
     Args:
         before, now, goal: latents `[B, D]`.
@@ -92,8 +92,8 @@ def proposal_error(
         ahead: `[B]` int, frames from now to the goal, 1 to H.
     """
     proposed = proposer(before, now, goal, ahead).float()
-    led = torch.arange(proposed.shape[1], device=proposed.device) < ahead[:, None]
-    squares: Tensor = (proposed - blocks).square()[led]
+    beyond = torch.arange(proposed.shape[1], device=proposed.device) >= ahead[:, None]
+    squares: Tensor = (proposed - blocks).square().masked_fill(beyond[..., None], 0)
     # of a video, whose actions nobody knows, the sum of nothing: 0, with a gradient for every parameter
     return squares.mean() if squares.numel() else squares.sum()
 

@@ -154,6 +154,7 @@ def test_a_search_ends_soon_when_it_is_called_off(called_off: bool, rounds: int,
         chart=chart(encode_episodes(opened.model, opened.recording, opened.held_out, opened.compute)),
         seen=seen[:1],
         blocks=torch.zeros(0, 2, 2),
+        felt=torch.zeros(1, 0),
         called_off=lambda: called_off,
     )
     assert pursuit.next_round()["rounds"] == rounds
