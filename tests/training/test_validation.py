@@ -25,8 +25,6 @@ def test_what_is_measured_and_drawn(trained: Path, reacher: Path, cpu: Compute) 
         "valid/copy_last_3",
         "valid/proposal",
         "valid/mean_action",
-        "valid/distance",
-        "valid/median_distance",
         "latent/rank",
         "latent/spread",
     }

@@ -28,8 +28,6 @@ class Validated:
         copy_last: the same when the last visible latent is taken for the forecast.
         proposal: mean squared error of the actions proposed for the farthest goal that is still within the proposer's
             horizon, in [-1, 1]; None without actions. `mean_action` is that of the mean action.
-        distance: mean absolute error of the frames told between a clip's first frame and the others;
-            `median_distance` is that of their median.
         rank: effective rank of the latents, see `rankme`.
         spread: standard deviation of the latents over frames, as a share of their root mean square.
         spectrum: singular values of the centred latents, the largest first, as shares of their sum, `[D]` float32.
@@ -39,8 +37,6 @@ class Validated:
     copy_last: dict[int, float]
     proposal: float | None
     mean_action: float | None
-    distance: float
-    median_distance: float
     rank: float
     spread: float
     spectrum: NDArray[np.float32]
@@ -52,8 +48,6 @@ class Validated:
             **{f"valid/error_{ahead}": value for ahead, value in self.error.items()},
             **{f"valid/copy_last_{ahead}": value for ahead, value in self.copy_last.items()},
             **{tag: value for tag, value in proposed.items() if value is not None},
-            "valid/distance": self.distance,
-            "valid/median_distance": self.median_distance,
             "latent/rank": self.rank,
             "latent/spread": self.spread,
         }
@@ -78,7 +72,6 @@ class Validation:
         model.eval()
         latents, forecast = self._forecast(model, compute)
         proposal, mean_action = self._proposal_errors(model, latents)
-        distance, median_distance = _distance_errors(model, latents)
         model.train()
         frames = latents.flatten(0, 1)
         variance = frames.var(0).mean().clamp_min(1e-12)
@@ -95,8 +88,6 @@ class Validation:
             copy_last,
             proposal,
             mean_action,
-            distance,
-            median_distance,
             rankme(frames),
             relative_spread(frames),
             spectrum,
@@ -145,13 +136,6 @@ class Validation:
         with compute.autocast():
             latents = model.encode(frames)
             return latents, model.predictor(latents, visible, model.flatten_actions(actions), felt=felt).float()
-
-
-def _distance_errors(model: WorldModel, latents: Tensor) -> tuple[float, float]:
-    """Return the errors of the frames told from each clip's first frame on, and of their median."""
-    frames = torch.arange(1, latents.shape[1], device=latents.device).float()
-    told = model.steps_between(latents[:, :1].expand_as(latents[:, 1:]), latents[:, 1:])
-    return (told - frames).abs().mean().item(), (frames - frames.median()).abs().mean().item()
 
 
 def relative_spread(latents: Tensor) -> float:
