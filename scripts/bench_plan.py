@@ -64,7 +64,8 @@ class Replan:
 
     def __init__(self, bench: Bench, model: WorldModel, compute: Compute) -> None:
         elites = max(1, bench.candidates // 10)
-        config = PlanningConfig(horizon=bench.horizon, cem=CEMConfig(bench.candidates, bench.rounds, elites))
+        search = CEMConfig(bench.candidates, bench.rounds, elites)
+        config = PlanningConfig(planner="cem", horizon=bench.horizon, cem=search)
         self._policy = PlanningPolicy(config, model=model, compute=compute, seed=0)
         self._frame = torch.zeros(1, INTERFACE.height, INTERFACE.width, 3, dtype=torch.uint8)
         self._policy.reset(self._frame + 9)

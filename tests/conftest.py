@@ -23,6 +23,8 @@ from worldmodel.models.decoder import DecoderConfig
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamicsConfig
 from worldmodel.models.predictor import PredictorConfig
+from worldmodel.models.proposal import ProposerConfig
+from worldmodel.models.temporal_distance import TemporalDistanceConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.objectives.sigreg import SIGRegConfig
@@ -148,6 +150,8 @@ def tiny_model_config() -> WorldModelConfig:
         encoder=ConvEncoderConfig(patch=8, widths=(8, 16)),
         predictor=PredictorConfig(width=16, depth=2, heads=2, positions=5),
         inverse=InverseDynamicsConfig(width=16),
+        proposer=ProposerConfig(width=16, horizon=3),
+        distance=TemporalDistanceConfig(width=16),
         decoder=DecoderConfig(width=16),
     )
 
@@ -169,6 +173,7 @@ def tiny_train_config(tiny_model_config: WorldModelConfig) -> TrainConfig:
         objective=MaskedFutureConfig(visible=2, anti_collapse_weight=3.0, sigreg=SIGRegConfig(slices=16)),
         see=StageConfig(steps=6, batch=4, length=4, optimiser=optimiser),
         forecast=StageConfig(steps=5, batch=4, length=5, optimiser=optimiser),
+        guide=StageConfig(steps=3, batch=8, length=6, optimiser=optimiser),
         draw=StageConfig(steps=4, batch=2, length=3, optimiser=optimiser),
         log_every=3,
         save_every=4,

@@ -17,6 +17,7 @@ from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.evaluation.evaluate import EvaluationConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
+from worldmodel.planning.proposal import ProposalConfig
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.stage import StageConfig
 
@@ -30,10 +31,13 @@ def tiny_demo() -> PipelineConfig:
             train,
             see=StageConfig(steps=4, batch=4, length=5),
             forecast=StageConfig(steps=4, batch=4, length=8),
+            guide=StageConfig(steps=2, batch=4, length=6),
             draw=StageConfig(steps=2, batch=2, length=5),
         ),
         plan=EvaluationConfig(
-            planning=PlanningConfig(cem=CEMConfig(candidates=8, rounds=2, elites=2)), episodes=3, budget=10
+            planning=PlanningConfig(proposal=ProposalConfig(CEMConfig(candidates=8, rounds=2, elites=2))),
+            episodes=3,
+            budget=10,
         ),
     )
 

@@ -29,7 +29,9 @@ ENV, AHEAD = "worldmodel/Reacher-v0", 6
 INTERFACE = Interface(ENV, ("top",), 32, 32, "fast", 2, 0.02, (-1.0, -1.0), (1.0, 1.0))
 HELD_OUT = np.array([1, 4])
 CONFIG = EvaluationConfig(
-    planning=PlanningConfig(history=2, hold=2, horizon=2, cem=CEMConfig(candidates=10, rounds=2, elites=3)),
+    planning=PlanningConfig(
+        planner="cem", history=2, hold=2, horizon=2, cem=CEMConfig(candidates=10, rounds=2, elites=3)
+    ),
     episodes=3,
     ahead=2 * AHEAD,
     budget=4,

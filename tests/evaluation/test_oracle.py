@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from worldmodel.envs.reacher import Reacher
 from worldmodel.envs.world import State
-from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.goals import Trial
-from worldmodel.evaluation.oracle import oracle
+from worldmodel.evaluation.oracle import oracle, oracle_planner
 from worldmodel.models.interface import Interface
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
+from worldmodel.planning.registry import PlannerName
 
 INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 32, 32, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
-CONFIG = PlanningConfig(horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
+CONFIG = PlanningConfig(planner="cem", horizon=3, cem=CEMConfig(candidates=24, rounds=3, elites=5))
 
 
 @pytest.fixture
@@ -37,7 +39,9 @@ def test_it_gets_there_and_repeats(trial: Trial) -> None:
     assert told == [(1, 1), (1, 1)]
 
 
-def test_planners_that_need_more_than_a_simulator_are_refused(trial: Trial) -> None:
-    for name in ("gradient", "cem-gradient", "proposal"):
-        with pytest.raises(WorldModelError, match=f"No oracle for the planner '{name}'"):
-            oracle(PlanningConfig(planner=name), INTERFACE, [trial], blocks=1, seed=0)  # type: ignore[arg-type]
+def test_cem_searches_in_place_of_a_planner_that_needs_more_than_a_simulator(trial: Trial) -> None:
+    names: tuple[PlannerName, ...] = ("proposal", "gradient", "cem-gradient", "cem")
+    traces = [oracle(replace(CONFIG, planner=name), INTERFACE, [trial], blocks=1, seed=0).distance for name in names]
+    assert all(np.array_equal(trace, traces[-1]) for trace in traces)
+    assert [oracle_planner(name) for name in names] == ["cem"] * 4
+    assert oracle_planner("mppi") == "mppi"

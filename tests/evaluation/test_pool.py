@@ -27,6 +27,7 @@ REPORT = ControlReport(
     floors_ever={"zero": wilson(1, 10), "explore": wilson(2, 10)},
     oracle=None,
     oracle_ever=None,
+    oracle_planner="icem",
     tolerance=0.025,
     unit="m",
     milliseconds_per_plan=100.0,

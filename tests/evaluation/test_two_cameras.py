@@ -27,7 +27,7 @@ from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 from worldmodel.training.trainer import Trainer
 
-PLANNING = PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+PLANNING = PlanningConfig(planner="cem", horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
 MLP = MLPProbeConfig(width=8, steps=4, batch=8, checks=2)
 
 

@@ -18,7 +18,7 @@ from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import Compute
 
-CONFIG = PlanningConfig(horizon=3, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+CONFIG = PlanningConfig(planner="cem", horizon=3, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
 Env = gymnasium.Env[Any, Any]
 
 

@@ -19,19 +19,25 @@ def first_apart(now: Tensor, goal: Tensor) -> Tensor:
     return (goal - now)[..., 1].abs()
 
 
+def half_apart(now: Tensor, goal: Tensor) -> Tensor:
+    return (goal - now)[..., 1:] / 2
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (CostConfig(mean=1.0, last=0.0), [1.0, 1.0]),
-        (CostConfig(mean=0.0, last=1.0), [2.0, 0.0]),
+        (CostConfig(mean=1.0, last=0.0, reach=0.0), [1.0, 1.0]),
+        (CostConfig(mean=0.0, last=1.0, reach=0.0), [2.0, 0.0]),
+        (CostConfig(mean=0.0, last=1.0, reach=1.0), [3.0, 0.0]),
+        (CostConfig(mean=1.0, last=0.0, reach=10.0), [6.0, 6.0]),
         (CostConfig(mean=0.0, last=0.0, least=1.0), [0.0, 0.0]),
         (CostConfig(mean=0.0, last=0.0, effort=1.0), [0.5, 0.0]),
         (CostConfig(mean=0.0, last=0.0, steps=1.0), [2.0, 0.0]),
-        (CostConfig(mean=1.0, last=3.0, least=1.0, effort=2.0, steps=0.5), [1 + 6 + 0 + 1 + 1, 1.0]),
+        (CostConfig(mean=1.0, last=3.0, least=1.0, effort=2.0, steps=0.5, reach=0.0), [1 + 6 + 0 + 1 + 1, 1.0]),
     ],
 )
 def test_the_cost_of_a_plan(config: CostConfig, expected: list[float]) -> None:
-    cost = PlanCost(config, goal=GOAL, low=LOW, high=HIGH, steps_between=first_apart)
+    cost = PlanCost(config, goal=GOAL, low=LOW, high=HIGH, steps_between=first_apart, actions_between=half_apart)
     torch.testing.assert_close(cost(LATENTS, ACTIONS), torch.tensor([expected]))
 
 

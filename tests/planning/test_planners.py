@@ -212,7 +212,7 @@ def test_proposals_are_needed_and_used() -> None:
     def rugged(latents: Tensor, actions: Tensor) -> Tensor:
         return torch.where((actions - LOW).abs().amax((-1, -2, -3)) < 0.01, 0.0, 1.0)
 
-    with pytest.raises(WorldModelError, match="worldmodel guide"):
+    with pytest.raises(WorldModelError, match="no proposals"):
         search("proposal", Problem(as_latents, rugged, 1))
     right = LOW.expand(1, 1, HORIZON, STEPS, 2)
     wrong = HIGH.expand(1, 1, HORIZON, STEPS, 2)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
-from worldmodel.models.guides import Guides, GuidesConfig
 from worldmodel.models.imagination import Imagination, Remembered
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning import policy as policy_module
@@ -18,11 +17,11 @@ from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.cost import CostConfig
 from worldmodel.planning.planner import Deadline, Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
-from worldmodel.planning.registry import PLANNERS
+from worldmodel.planning.registry import PLANNERS, PlannerName
 from worldmodel.training.device import Compute
 
 CEM = CEMConfig(candidates=40, rounds=4, elites=8)
-CONFIG = PlanningConfig(horizon=3, history=2, hold=1, cem=CEM)
+CONFIG = PlanningConfig(planner="cem", horizon=3, history=2, hold=1, cem=CEM)
 
 
 def frames(count: int, seed: int = 0) -> Tensor:
@@ -46,15 +45,26 @@ class Cart:
     def imagine(self, memory: Tensor, actions: Tensor) -> Tensor:
         return memory[:, None, None] + 0.2 * actions.mean(3).cumsum(2)
 
+    def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
+        """Go at full speed, one way and the other."""
+        return torch.tensor([-1.0, 1.0])[:, None, None, None].expand(len(now), -1, horizon, 4 // hold, 1)
+
+    def steps_between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return (goal - now).abs().squeeze(-1) / 0.2
+
+    def actions_between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return (goal - now) / 0.2
+
 
 def picture(place: Tensor) -> Tensor:
     return (place * 255).round().clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 4, 4, 3)
 
 
-def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("planner", ["cem", "proposal"])
+def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatch, planner: PlannerName) -> None:
     monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
     cart: Any = Cart()
-    config = PlanningConfig(horizon=3, history=1, hold=2, cem=CEM)
+    config = PlanningConfig(planner=planner, horizon=3, history=1, hold=2, cem=CEM)
     policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
     place, goal = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.8, 0.3, 0.5])
     policy.reset(picture(goal))
@@ -67,7 +77,7 @@ def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("hold", [0, 2])
 def test_actions_stay_in_bounds_and_are_held(tiny_model: WorldModel, cpu: Compute, hold: int) -> None:
-    config = PlanningConfig(horizon=3, history=2, hold=hold, cem=CEM)
+    config = PlanningConfig(planner="cem", horizon=3, history=2, hold=hold, cem=CEM)
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(3, seed=9))
     for step in range(3):
@@ -138,10 +148,8 @@ def test_the_seed_decides(tiny_model: WorldModel, cpu: Compute) -> None:
 
 @pytest.mark.parametrize("name", sorted(PLANNERS))
 def test_every_planner_plans_with_the_model(tiny_model: WorldModel, cpu: Compute, name: str) -> None:
-    torch.manual_seed(1)
-    guides = Guides(GuidesConfig(), model=tiny_model).eval()
     config = PlanningConfig(planner=name, horizon=3, history=2, cost=CostConfig(steps=0.5, effort=0.1))  # type: ignore[arg-type]
-    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0, guides=guides)
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     for step in range(2):
         decision = policy(frames(2, seed=step))
@@ -151,8 +159,9 @@ def test_every_planner_plans_with_the_model(tiny_model: WorldModel, cpu: Compute
         assert 0 < decision.model_seconds <= decision.seconds
 
 
-def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute) -> None:
-    config = PlanningConfig(horizon=3, history=2, budget_ms=1e-3, cem=CEMConfig(rounds=50))
+@pytest.mark.parametrize("planner", ["cem", "proposal"])
+def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute, planner: PlannerName) -> None:
+    config = PlanningConfig(planner=planner, horizon=3, history=2, budget_ms=1e-3, cem=CEMConfig(rounds=50))
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(1, seed=9))
     assert len(policy(frames(1)).plan.best_by_round) == 1
@@ -179,7 +188,7 @@ def test_who_watches_sees_each_round_and_changes_nothing(tiny_model: WorldModel,
 def test_what_another_has_seen_and_done_is_planned_from_as_its_own(
     tiny_model: WorldModel, cpu: Compute, hold: int
 ) -> None:
-    config = PlanningConfig(horizon=3, history=2, hold=hold, cem=CEM)
+    config = PlanningConfig(planner="cem", horizon=3, history=2, hold=hold, cem=CEM)
     own, other = (PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0) for _ in range(2))
     for policy in (own, other):
         policy.reset(frames(2, seed=9))
@@ -202,10 +211,19 @@ def test_a_search_that_is_called_off_ends_after_its_round(tiny_model: WorldModel
     assert len(rounds) == len(decision.plan.best_by_round) == 2
 
 
-def test_what_needs_guides_is_refused_without_them(tiny_model: WorldModel, cpu: Compute) -> None:
-    with pytest.raises(WorldModelError, match="worldmodel guide"):
-        PlanningPolicy(PlanningConfig(planner="proposal", horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
-    config = PlanningConfig(horizon=3, history=2, cost=CostConfig(steps=1.0))
-    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
-    with pytest.raises(WorldModelError, match=r"cost\.steps.*worldmodel guide"):
-        policy.reset(frames(1))
+def test_the_proposals_are_the_first_round_and_what_is_found_counts_from_it(
+    tiny_model: WorldModel, cpu: Compute
+) -> None:
+    rounds: list[Round] = []
+    policy = PlanningPolicy(PlanningConfig(horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(2, seed=9))
+    decision = policy(frames(2), watch=rounds.append)
+    with torch.no_grad():
+        now, goal = tiny_model.encode(frames(2)), tiny_model.encode(frames(2, seed=9))
+        torch.testing.assert_close(rounds[0].actions, tiny_model.propose(now, now, goal, horizon=3, hold=2))
+    assert rounds[0].elites == 1
+    assert len(rounds) == len(decision.plan.best_by_round) == 1 + policy.config.proposal.cem.rounds
+    torch.testing.assert_close(decision.plan.best_by_round[0], rounds[0].cost.min(1).values)
+    assert (decision.plan.best_by_round.diff(dim=0) <= 0).all()
+    policy(frames(2, seed=1), watch=rounds.append)
+    assert torch.equal(rounds[len(rounds) // 2].actions[:, -1, :2], decision.plan.actions[:, 1:])  # its rest

@@ -67,7 +67,7 @@ def test_a_time_budget_is_kept_and_its_schedule_finished(
     position = read_card(newest(tmp_path)).position
     assert position.finished
     assert position.seconds == pytest.approx(6, rel=0.25)
-    assert list(seen) == ["see", "forecast", "draw"]
+    assert list(seen) == ["see", "forecast", "guide", "draw"]
     assert all(left[-1] == 0 for left in seen.values())
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(line["train/learning_rate"] < 1e-6 for line in lines if line["step"] in _ends(seen))
@@ -243,7 +243,7 @@ def launch(config: TrainConfig, recording: Path, run: Path, processes: int) -> s
 def test_two_processes_learn_what_one_does(
     steady_config: TrainConfig, recording: Recording, reacher: Path, tmp_path: Path
 ) -> None:
-    short = {name: replace(getattr(steady_config, name), steps=2) for name in ("see", "forecast", "draw")}
+    short = {name: replace(getattr(steady_config, name), steps=2) for name in ("see", "forecast", "guide", "draw")}
     config = replace(steady_config, **short, log_every=1, whiten_floor=0.1)
     one, two = (launch(config, reacher, tmp_path / str(count), count) for count in (1, 2))
     for started in (one, two):
@@ -255,7 +255,14 @@ def test_two_processes_learn_what_one_does(
     )
     assert [line["step"] for line in first] == [line["step"] for line in second]
     for line, other in zip(first, second, strict=True):
-        for tag in ("train/forecast", "train/anti_collapse", "train/decoder", "valid/error_1"):
+        for tag in (
+            "train/forecast",
+            "train/anti_collapse",
+            "train/proposal",
+            "train/distance",
+            "train/decoder",
+            "valid/error_1",
+        ):
             if tag in line:
                 assert other[tag] == pytest.approx(line[tag], rel=1e-2, abs=1e-4), tag
 
@@ -328,6 +335,7 @@ def test_killed_at_ten_moments_and_resumed(steady_config: TrainConfig, reacher: 
         steady_config,
         see=replace(steady_config.see, steps=60),
         forecast=replace(steady_config.forecast, steps=60),
+        guide=replace(steady_config.guide, steps=40),
         draw=replace(steady_config.draw, steps=40),
         log_every=20,
         save_every=7,

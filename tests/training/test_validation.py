@@ -23,6 +23,8 @@ def test_what_is_measured_and_drawn(trained: Path, reacher: Path, cpu: Compute) 
         "valid/error_3",
         "valid/copy_last_1",
         "valid/copy_last_3",
+        "valid/proposal",
+        "valid/mean_action",
         "latent/rank",
         "latent/spread",
     }

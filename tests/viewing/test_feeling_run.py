@@ -73,7 +73,7 @@ def test_pictures_of_plans_and_forecasts_are_drawn(
     opened: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Reacher, "tolerance", 1e-3)
-    planning = PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+    planning = PlanningConfig(planner="cem", horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
     config = EvaluationConfig(planning=planning, episodes=1, ahead=12, budget=4)
     plan_into(tmp_path, config, opened)
     (acted,) = read_acted(opened, tmp_path)  # what it imagines from what was felt is what the planner imagined

@@ -25,6 +25,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.planner import Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.planning.proposal import ProposalConfig
 from worldmodel.training.device import Compute
 from worldmodel.viewing.acted import Acted, read_acted
 from worldmodel.viewing.find import Trained, find_recording, open_trained
@@ -36,7 +37,7 @@ from worldmodel.viewing.trials import EACH, Trials, find_run, read_report
 from worldmodel.viewing.video import write_video
 
 CONFIG = EvaluationConfig(
-    planning=PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2)),
+    planning=PlanningConfig(horizon=2, history=2, proposal=ProposalConfig(CEMConfig(candidates=8, rounds=2, elites=2))),
     episodes=3,
     ahead=12,
     budget=4,
@@ -79,9 +80,10 @@ def test_what_is_shown_is_what_the_planner_did(opened: Trained, report: Path, tm
         assert trial.distance.shape == (2 * 2 + 1,)
         assert trial.distance[0] == pytest.approx(Reacher().distance(drawn[number].start, drawn[number].goal))
         assert trial.planned.shape == (2, 32, 32, 3)
+        assert [(len(shown.actions), shown.elites) for shown in trial.rounds] == [(2, 1), (8, 2), (8, 2)]
+        assert trial.best_by_round.shape == (2, 3)
         for shown, tried in zip(trial.rounds, rounds, strict=True):
             assert np.array_equal(shown.actions, tried.actions[number])
-            assert shown.elites == 2
             np.testing.assert_allclose(shown.latents, tried.latents[number], atol=1e-4)
         np.testing.assert_allclose(trial.best_by_round[0], decision.plan.best_by_round[:, number])
         assert (np.diff(trial.best_by_round) <= 0).all()

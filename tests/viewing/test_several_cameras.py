@@ -48,7 +48,7 @@ def test_rollouts_show_both_views(opened: Trained, tmp_path: Path) -> None:
 
 def test_plans_are_shown_in_both_views(opened: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Reacher, "tolerance", 1e-3)
-    planning = PlanningConfig(horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+    planning = PlanningConfig(planner="cem", horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))
     config = EvaluationConfig(planning=planning, episodes=1, ahead=12, budget=4)
     plan_into(tmp_path, config, opened)
     acted = read_acted(opened, tmp_path)[0]

@@ -20,7 +20,6 @@ from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.benchmark import HEAD, MARKDOWN, BenchmarkRow, BenchmarkTable, Failures
 from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig
-from worldmodel.evaluation.oracle import BLIND
 from worldmodel.evaluation.pool import pool
 from worldmodel.evaluation.recipes import RECIPES, recipe_of
 from worldmodel.planning.policy import PlanningConfig
@@ -28,8 +27,6 @@ from worldmodel.planning.registry import PlannerName
 from worldmodel.training.checkpoint import Position, has_checkpoint, newest, read_card
 from worldmodel.training.config import TrainConfig
 from worldmodel.viewing.control import missed_videos
-
-ORACLE_TRIALS = 10  # unless told: the simulator takes seconds for a plan where the model takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,8 @@ class Command:
         frames: to record for each run; the task's recipe when left out.
         minutes: wall-clock time of each training, min; the task's recipe when left out.
         episodes: trials of each run.
-        oracle: how many of them the planner also plays on the real simulator; 10 when left out, or none where the
-            planner needs more than a simulator gives.
+        oracle: how many of them are also played on the real simulator, which takes seconds for a plan where the model
+            takes milliseconds.
         planner: who searches.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
@@ -59,7 +56,7 @@ class Command:
     frames: int | None = None
     minutes: float | None = None
     episodes: int = 100
-    oracle: int | None = None
+    oracle: int = 10
     planner: PlannerName = PlanningConfig.planner
     device: str = "auto"
 
@@ -70,14 +67,13 @@ class Command:
         recipe = recipe_of(task)
         minutes = recipe.minutes if self.minutes is None else self.minutes
         frames = recipe.frames if self.frames is None else self.frames
-        oracle = min(ORACLE_TRIALS, self.episodes) if self.planner in BLIND else 0
         return PipelineConfig(
             record=RecordConfig(env=f"worldmodel/{task}-v0", frames=frames),
             train=TrainConfig(minutes=minutes),
             plan=EvaluationConfig(
                 planning=PlanningConfig(planner=self.planner),
                 episodes=self.episodes,
-                oracle=oracle if self.oracle is None else self.oracle,
+                oracle=self.oracle,
             ),
         )
 

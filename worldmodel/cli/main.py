@@ -32,7 +32,6 @@ COMMANDS = {
     "probe": "Read the physical state from latents, with few labels and many.",
     "compare": "Train every objective on one recording, and put what each has learned into one table.",
     "benchmark": "Record, train and evaluate tasks with several training seeds, one row of results each.",
-    "guide": "Train what guides a planner: proposals, and distances in time.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
     "pool": "Pool the reports of several training seeds into one row.",
     "view": "Make videos and pictures of a recording or of what a model imagines.",

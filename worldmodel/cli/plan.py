@@ -82,7 +82,7 @@ def print_report(report: ControlReport) -> None:
     table.add_column("touched it at any time [95 %]")
     table.add_row(f"{report.planner}, world model", str(report.success), str(report.success_ever), style="bold")
     if report.oracle:
-        name = f"{report.planner}, real simulator ({report.oracle.count} goals)"
+        name = f"{report.oracle_planner}, real simulator ({report.oracle.count} goals)"
         table.add_row(name, str(report.oracle), str(report.oracle_ever))
     for name, rate in report.floors.items():
         table.add_row(f"{name} actions", str(rate), str(report.floors_ever[name]))

@@ -24,6 +24,7 @@ STAGES = {
     "see": "Learning to see",
     "tune": "Fine-tuning",
     "forecast": "Learning to forecast",
+    "guide": "Learning to guide plans",
     "draw": "Learning to draw",
 }
 

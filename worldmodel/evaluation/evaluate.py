@@ -16,13 +16,12 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, control, floor, seconds_for_one
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
-from worldmodel.evaluation.oracle import check_planner, oracle
+from worldmodel.evaluation.oracle import oracle, oracle_planner
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.config import interface_of, read_train_config
 from worldmodel.training.device import Compute
-from worldmodel.training.guides import load_guides
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class EvaluationConfig:
         budget: control steps within which to get there; 0 takes the protocol's.
         episodes: trials, each with a start and a goal from a held-out episode.
         oracle: how many of the trials the planner also plays on the real simulator with the true distance, which
-            says what it could do with a perfect model.
+            says what it could do with a perfect model; `cem` in its place where it needs proposals or gradients.
         seed: decides the trials and the planner's draws.
     """
 
@@ -75,8 +74,6 @@ class EvaluationConfig:
             raise WorldModelError(
                 f"oracle is {self.oracle}; expected at most the number of trials, episodes ({self.episodes})."
             )
-        if self.oracle:
-            check_planner(self.planning.planner)
 
     def frames(self, steps_per_frame: int) -> Protocol:
         """Return the protocol in whole frames, at least one each."""
@@ -101,8 +98,9 @@ class ControlReport:
         success: share of trials in which the goal is held when the budget ends.
         success_ever: share in which it is touched at any time.
         floors: `success` of policies without a model, by name; `floors_ever` likewise.
-        oracle: `success` of the same planner on the real simulator, of the first trials; None if it was not asked for.
+        oracle: `success` of a planner on the real simulator, of the first trials; None if it was not asked for.
             `oracle_ever` likewise.
+        oracle_planner: who searches there: `planner`, or "cem" where that needs proposals or gradients.
         tolerance, unit: what counts as success.
         milliseconds_per_plan: mean for all trials together, ms; `plans` of them at once.
         milliseconds_for_one: median for one robot alone, ms.
@@ -123,6 +121,7 @@ class ControlReport:
     floors_ever: dict[str, Rate]
     oracle: Rate | None
     oracle_ever: Rate | None
+    oracle_planner: str
     tolerance: float
     unit: str
     milliseconds_per_plan: float
@@ -194,7 +193,7 @@ def evaluate(
         return (lambda done, _: progress(before + done, total)) if progress else None
 
     planning = replace(config.planning, history=min(config.planning.history, training.masking.visible))
-    policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed, guides=load_guides(run, model))
+    policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed)
     trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
     floors = {name: floor(name, interface, trials, steps=steps, seed=config.seed) for name in FLOORS}
@@ -223,6 +222,7 @@ def evaluate(
         floors_ever={name: trace_.success_ever(task.tolerance) for name, trace_ in floors.items()},
         oracle=perfect.success(task.tolerance) if perfect else None,
         oracle_ever=perfect.success_ever(task.tolerance) if perfect else None,
+        oracle_planner=oracle_planner(config.planning.planner),
         tolerance=task.tolerance,
         unit=task.unit,
         milliseconds_per_plan=1000 * float(trace.seconds_per_plan.mean()),

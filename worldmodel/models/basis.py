@@ -76,6 +76,7 @@ def _change(model: WorldModel, axes: Tensor, scale: Tensor, mean: Tensor) -> Non
     one, moves = mean.repeat(cells), mean.new_zeros(2 * cells * len(mean))  # differences have no mean
     _read(first, _each(back, 3 * cells), torch.cat([moves, one]))
     _read(direct, _each(back, 2 * cells), moves)
+    model.reach.copy_(model.reach.double() @ _each(back, cells))
 
 
 def _each(matrix: Tensor, count: int) -> Tensor:

@@ -31,7 +31,7 @@ class ProposerConfig:
 class Proposer(nn.Module):
     """Tell the action blocks that led from one latent to another, so many frames later.
 
-    Shapes: B pairs, H blocks, D latent, U size of a flat action block.
+    Shapes: B pairs, H blocks, D latent, U size of a flat action block, P proposals, M blocks in a plan.
 
     Args:
         latent: D.
@@ -59,3 +59,21 @@ class Proposer(nn.Module):
         when = nn.functional.one_hot(ahead - 1, self.config.horizon).to(now.dtype)
         blocks: Tensor = self.layers(torch.cat([before, now, goal, when], -1))
         return blocks.view(len(now), self.config.horizon, -1)
+
+    def plans(self, before: Tensor, now: Tensor, goal: Tensor, length: int) -> Tensor:
+        """Propose plans of `length` blocks, one for each time after which the goal might be reached.
+
+        Args:
+            before, now, goal: latents `[B, D]`, as in `forward`.
+            length: M; P is as many, at most H.
+
+        Returns:
+            `[B, P, M, U]` in [-1, 1]; plan p reaches the goal after p + 1 blocks, and those after it are zero.
+        """
+        known = min(length, self.config.horizon)
+        times = torch.arange(1, known + 1, device=now.device).repeat(len(now))
+        pairs = (latent.repeat_interleave(known, 0) for latent in (before, now, goal))
+        blocks = self(*pairs, times)[:, :known].clamp(-1, 1)
+        led = torch.arange(known, device=now.device) < times[:, None]
+        plans = nn.functional.pad(blocks * led[..., None], (0, 0, 0, length - known))
+        return plans.view(len(now), known, length, -1)

@@ -1,4 +1,4 @@
-"""The world model: encoder, predictor, inverse dynamics and decoder, and what can be asked of them together."""
+"""The world model: its networks, and what can be asked of them together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from worldmodel.models.encoders import EncoderConfig, make_encoder
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
 from worldmodel.models.predictor import Memory, Predictor, PredictorConfig
+from worldmodel.models.proposal import Proposer, ProposerConfig
+from worldmodel.models.temporal_distance import TemporalDistance, TemporalDistanceConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class WorldModelConfig:
     encoder: EncoderConfig = field(default_factory=ConvEncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     inverse: InverseDynamicsConfig = field(default_factory=InverseDynamicsConfig)
+    proposer: ProposerConfig = field(default_factory=ProposerConfig)
+    distance: TemporalDistanceConfig = field(default_factory=TemporalDistanceConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
@@ -38,7 +42,7 @@ class WorldModel(nn.Module):
     """Latent dynamics of a world seen through one camera, or several whose views lie side by side.
 
     Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
-    block, A actuators, U = K * A, D latent, P numbers that are felt.
+    block, S actions that are held in it, A actuators, U = K * A, D latent, P numbers that are felt.
 
     Args:
         interface: what the model is trained on.
@@ -49,6 +53,7 @@ class WorldModel(nn.Module):
 
     low: Tensor
     high: Tensor
+    reach: Tensor
 
     def __init__(self, config: WorldModelConfig, *, interface: Interface) -> None:
         super().__init__()
@@ -64,8 +69,11 @@ class WorldModel(nn.Module):
             config.predictor, latent=config.latent, action=interface.block, felt=interface.proprioception
         )
         self.inverse = InverseDynamics(config.inverse, latent=config.latent, action=interface.block)
+        self.proposer = Proposer(config.proposer, latent=config.latent, action=interface.block)
+        self.distance = TemporalDistance(config.distance, latent=config.latent)
         self.decoder = Decoder(config.decoder, **size)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("reach", torch.zeros(len(interface.low), config.latent))  # see `fit_reach`
         self.register_buffer("low", torch.tensor(interface.low), persistent=False)
         self.register_buffer("high", torch.tensor(interface.high), persistent=False)
 
@@ -85,10 +93,14 @@ class WorldModel(nn.Module):
         latents: Tensor = self.encoder(frames.reshape(-1, *expected))
         return latents.view(*frames.shape[:-3], -1)
 
+    def scale_actions(self, actions: Tensor) -> Tensor:
+        """Scale actions `[..., A]` from the actuators' units to [-1, 1]."""
+        scaled: Tensor = (actions - self.low) / (self.high - self.low) * 2 - 1
+        return scaled
+
     def flatten_actions(self, actions: Tensor) -> Tensor:
         """Scale blocks `[..., K, A]`, in the actuators' units, to `[..., U]` in [-1, 1]."""
-        scaled: Tensor = (actions - self.low) / (self.high - self.low) * 2 - 1
-        return scaled.flatten(-2)
+        return self.scale_actions(actions).flatten(-2)
 
     def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Memory:
         """Take in visible latents `[B, C, D]`, the blocks between them, `[B, C - 1, K, A]`, and what was felt there.
@@ -101,6 +113,35 @@ class WorldModel(nn.Module):
     def imagine(self, memory: Memory, actions: Tensor) -> Tensor:
         """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to."""
         return self.predictor.imagine(memory, self.flatten_actions(actions)).float()
+
+    def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
+        """Propose plans, as the recording got from frame to frame: one for each time to the goal that was trained on.
+
+        Args:
+            before, now, goal: latents of the frame before, of this one and of the goal, `[B, D]` each.
+            horizon: M, blocks in a plan; beyond the goal, actions are in the middle of their bounds.
+            hold: control steps for which an action is held, a divisor of K.
+
+        Returns:
+            `[B, N, M, S, A]`, in the actuators' units and within their bounds; S is K / `hold`.
+        """
+        steps = self.interface.steps_per_frame
+        blocks = self.proposer.plans(before, now, goal, horizon)
+        held = blocks.view(*blocks.shape[:-1], steps // hold, hold, -1).mean(-2)
+        return (self.high + self.low) / 2 + held * (self.high - self.low) / 2
+
+    def steps_between(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Tell the frames that it takes from latents `[..., D]` to goals `[..., D]`, `[...]`."""
+        frames: Tensor = self.distance(now, goal)
+        return frames
+
+    def actions_between(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Tell the action, held for a block, that carries latents `[..., D]` to goals `[..., D]`, by a linear map.
+
+        Returns:
+            `[..., A]`, as shares of half the actuators' ranges; not within them where a block is not enough.
+        """
+        return (goal - now) @ self.reach.T
 
     def picture(self, latents: Tensor) -> Tensor:
         """Draw latents `[..., D]` as frames `[..., H, W, 3]`, uint8."""

@@ -13,7 +13,6 @@ from torch import Tensor
 from worldmodel.envs.goal_env import GoalEnv, Observation
 from worldmodel.envs.world import Action
 from worldmodel.errors import WorldModelError
-from worldmodel.models.guides import Guides
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
@@ -36,7 +35,6 @@ class Agent:
         compute: device and precision.
         seed: makes the plans repeatable.
         env: where it is to act.
-        guides: networks that guide the planner, where it needs them.
 
     Raises:
         WorldModelError: `env` is not the world that the model was trained on; names what differs.
@@ -50,11 +48,10 @@ class Agent:
         compute: Compute,
         seed: int,
         env: gymnasium.Env[Any, Any],
-        guides: Guides | None = None,
     ) -> None:
         self._interface = model.interface
         check_env(env, model.interface)
-        self._policy = PlanningPolicy(config, model=model, compute=compute, seed=seed, guides=guides)
+        self._policy = PlanningPolicy(config, model=model, compute=compute, seed=seed)
         self.reset()
 
     def reset(self) -> None:

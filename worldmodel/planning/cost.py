@@ -15,14 +15,16 @@ from worldmodel.errors import WorldModelError
 class CostConfig:
     """How the parts of a plan's cost are weighed.
 
-    The first three weigh the squared distance of imagined latents to the goal's, mean over dimensions.
+    The first three weigh the distance of imagined latents to the goal's: its square, mean over dimensions, and
+    `reach` times the squared actions that would carry one to the other within a block, as a linear map tells.
 
     Attributes:
         mean: over the whole plan: asks to be there soon.
         last: at the plan's end: asks to stay.
         least: where the plan comes closest: asks to touch it.
         effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
-        steps: frames that remain from the plan's end to the goal, as a learned network tells; needs `worldmodel guide`.
+        steps: frames that remain from the plan's end to the goal, as a learned network tells.
+        reach: see above; it brings the robot itself to its place, which among all that is seen weighs little.
     """
 
     mean: float = 1.0
@@ -30,11 +32,14 @@ class CostConfig:
     least: float = 0.0
     effort: float = 0.0
     steps: float = 0.0
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         weights = [getattr(self, entry.name) for entry in fields(self)]
-        if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
-            raise WorldModelError(f"The weights of the cost are {weights}; expected 0 or more each, and one above 0.")
+        if not all(0 <= weight < float("inf") for weight in weights) or not any(weights[:-1]):
+            raise WorldModelError(
+                f"The weights of the cost are {weights}; expected 0 or more each, and one above 0 beside reach."
+            )
 
 
 class PlanCost:
@@ -47,9 +52,11 @@ class PlanCost:
         low, high: actuator bounds `[A]`.
         steps_between: maps latents `[..., D]` and goals `[..., D]` to the frames between them, `[...]`; needed where
             `config.steps` weighs something.
+        actions_between: maps the same to the actions between them, `[..., A]`, as shares of half the actuators' ranges;
+            needed where `config.reach` weighs something.
 
     Raises:
-        WorldModelError: a part that weighs something needs a network that is not there.
+        WorldModelError: something weighs, and nobody tells it.
     """
 
     def __init__(
@@ -60,13 +67,20 @@ class PlanCost:
         low: Tensor,
         high: Tensor,
         steps_between: Callable[[Tensor, Tensor], Tensor] | None = None,
+        actions_between: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
+        if config.reach and actions_between is None:
+            raise WorldModelError(
+                f"cost.reach is {config.reach}, and nothing tells the actions between two latents; expected "
+                "actions_between, such as a model's, or a weight of 0."
+            )
         if config.steps and steps_between is None:
             raise WorldModelError(
-                f"cost.steps is {config.steps}, and the run has no network that tells the steps between two latents. "
-                "Train it with: worldmodel guide RUN RECORDING"
+                f"cost.steps is {config.steps}, and nothing tells the steps between two latents; expected "
+                "steps_between, such as a model's, or a weight of 0."
             )
-        self.config, self._goal, self._steps_between = config, goal, steps_between
+        self.config, self._goal = config, goal
+        self._steps_between, self._actions_between = steps_between, actions_between
         self._middle, self._half = (high + low) / 2, (high - low) / 2
 
     def __call__(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -75,6 +89,8 @@ class PlanCost:
         cost = torch.zeros(latents.shape[:2], device=latents.device)
         if config.mean or config.last or config.least:
             distance = (latents - goal).square().mean(-1)
+            if config.reach and self._actions_between:
+                distance = distance + config.reach * self._actions_between(latents, goal).square().sum(-1)
             cost = cost + config.mean * distance.mean(-1) + config.last * distance[..., -1]
             if config.least:
                 cost = cost + config.least * distance.amin(-1)

@@ -135,7 +135,4 @@ class CEMGradientPlanner(Planner):
         if deadline is not None and not deadline.has_time:
             return found
         refined = self._refine.plan(problem, generator=generator, warm=found.actions, deadline=deadline)
-        better = refined.cost < found.cost
-        actions = torch.where(better[:, None, None, None], refined.actions, found.actions)
-        history = torch.cat([found.best_by_round, torch.minimum(refined.best_by_round, found.cost)])
-        return Plan(actions, torch.minimum(refined.cost, found.cost), history)
+        return found.then(refined)

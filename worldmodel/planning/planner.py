@@ -132,6 +132,13 @@ class Plan:
     cost: Tensor
     best_by_round: Tensor
 
+    def then(self, later: Plan) -> Plan:
+        """Return the better plan of each start, of this search and of one that went on from it."""
+        better = later.cost < self.cost
+        actions = torch.where(better[:, None, None, None], later.actions, self.actions)
+        history = torch.cat([self.best_by_round, torch.minimum(later.best_by_round, self.cost)])
+        return Plan(actions, torch.minimum(later.cost, self.cost), history)
+
 
 class Deadline:
     """A moment by which a plan must be there.

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
-from worldmodel.models.guides import Guides
 from worldmodel.models.imagination import Imagination
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cost import CostConfig, PlanCost
@@ -34,7 +33,7 @@ class PlanningConfig(PlannerConfigs):
             search play all its rounds. Results then depend on the speed of the machine.
     """
 
-    planner: PlannerName = "cem"
+    planner: PlannerName = "proposal"
     horizon: int = 5
     history: int = 3
     hold: int = 0
@@ -74,12 +73,9 @@ class PlanningPolicy:
         model: the world model, ready to use.
         compute: device and precision.
         seed: makes the plans repeatable.
-        guides: networks that propose plans and tell distances, where the planner or the cost needs them.
     """
 
-    def __init__(
-        self, config: PlanningConfig, *, model: WorldModel, compute: Compute, seed: int, guides: Guides | None = None
-    ) -> None:
+    def __init__(self, config: PlanningConfig, *, model: WorldModel, compute: Compute, seed: int) -> None:
         steps = model.interface.steps_per_frame
         self._hold = config.hold or steps
         if self._hold < 1 or steps % self._hold:
@@ -92,15 +88,10 @@ class PlanningPolicy:
                 f"history is {config.history}; expected 1 to {positions - config.horizon}: with the horizon of "
                 f"{config.horizon} it must fit the {positions} frames that the model was trained on."
             )
-        self.config, self._model, self._compute, self._guides = config, model, compute, guides
+        self.config, self._model, self._compute = config, model, compute
         self._generator = torch.Generator(compute.device).manual_seed(seed)
         self._space = PlanSpace(model.low, model.high, config.horizon, steps // self._hold)
         self._planner = make_planner(config.planner, config, self._space)
-        if config.planner == "proposal" and guides is None:
-            raise WorldModelError(
-                "The planner 'proposal' needs a network that proposes plans, and the run has none. Train it with: "
-                "worldmodel guide RUN RECORDING"
-            )
         dtype = torch.bfloat16 if compute.bf16 else torch.float32
         self._imagination = Imagination(model, hold=self._hold, dtype=dtype)
 
@@ -123,7 +114,8 @@ class PlanningPolicy:
             goal=self._goal,
             low=self._space.low,
             high=self._space.high,
-            steps_between=self._guides.steps_between if self._guides else None,
+            steps_between=self._model.steps_between,
+            actions_between=self._model.actions_between,
         )
 
     @torch.no_grad()
@@ -206,7 +198,7 @@ class PlanningPolicy:
         return torch.zeros(robots, 0, steps * self._hold, actuators, device=self._compute.device)
 
     def _proposals(self, latents: Tensor) -> Tensor | None:
-        if self._guides is None or self.config.planner != "proposal":
+        if self.config.planner != "proposal":
             return None
         before = latents[:, max(0, latents.shape[1] - 2)]
-        return self._guides.propose(before, latents[:, -1], self._goal, self._space.shape)
+        return self._model.propose(before, latents[:, -1], self._goal, horizon=self.config.horizon, hold=self._hold)

@@ -26,7 +26,7 @@ class ProposalConfig:
 class ProposalPlanner(Planner):
     """Judge what is proposed, then search around the best of it with few samples.
 
-    The rest of the last plan is judged among the proposals.
+    The first round judges the proposals, and among them the rest of the last plan.
 
     Shapes: B starts, P proposals, H blocks, K steps in a block, A actuators.
     """
@@ -46,13 +46,15 @@ class ProposalPlanner(Planner):
     ) -> Plan:
         if problem.proposals is None:
             raise WorldModelError(
-                "The planner 'proposal' was given no proposals; expected a run with a trained proposal network. "
-                "Train it with: worldmodel guide RUN RECORDING"
+                "The planner 'proposal' was given no proposals; expected some, such as a model's. Search with 'cem' "
+                "where there are none."
             )
         tried = [problem.proposals] if warm is None else [problem.proposals, warm[:, None]]
         candidates = self.space.clamp(torch.cat(tried, 1))
         best = Best(candidates[:, 0])
         best.update(candidates, problem.judge(candidates, 0, elites=1))
+        found = best.plan()
         if deadline is not None and not deadline.has_time:
-            return best.plan()
-        return self._search.plan(problem, generator=generator, warm=best.actions, deadline=deadline)
+            return found
+        searched = self._search.plan(problem, generator=generator, warm=found.actions, deadline=deadline)
+        return found.then(searched)

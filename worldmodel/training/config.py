@@ -31,6 +31,7 @@ class TrainConfig:
         tune: encoder and predictor together, by `dynamics`, after an objective that trains no predictor; None
             leaves the encoder as the objective made it.
         forecast: the predictor alone, on the latents of the frozen encoder.
+        guide: proposer and temporal distance, on the same, from pairs of frames within `guide.length` frames.
         draw: the decoder alone, on the same.
         minutes: wall-clock time for all stages, min, which they share by their `share`, each with its whole schedule;
             None takes as many steps as they say.
@@ -55,6 +56,11 @@ class TrainConfig:
     forecast: StageConfig = field(
         default_factory=lambda: StageConfig(
             steps=4000, batch=128, length=8, share=0.45, optimiser=OptimiserConfig(2e-3)
+        )
+    )
+    guide: StageConfig = field(
+        default_factory=lambda: StageConfig(
+            steps=2000, batch=512, length=26, share=0.05, optimiser=OptimiserConfig(1e-3)
         )
     )
     draw: StageConfig = field(

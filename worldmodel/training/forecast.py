@@ -13,6 +13,7 @@ from torch import Tensor
 from worldmodel.datasets.reader import Recording
 from worldmodel.evenly import evenly
 from worldmodel.models.basis import weigh_by_certainty
+from worldmodel.models.reach import fit_reach
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.masked_future import MaskedFutureConfig, forecast_error
@@ -74,19 +75,22 @@ class ForecastStage(Stage):
 
     @torch.no_grad()
     def finish(self, model: WorldModel) -> None:
-        """Weigh distances by what is certain, as the forecasts of some clips, evenly chosen, tell."""
+        """Weigh distances by what is certain, and tell what a robot moves itself, from some clips, evenly chosen."""
         encoded, length, visible = self._encoded, self.config.length, self._masking.visible
         chosen = self._starts[torch.from_numpy(evenly(len(self._starts), self.ERROR_CLIPS)).to(self._starts.device)]
         model.eval()
-        errors = []
+        errors, steps, actions = [], [], []
         for part in torch.split(chosen, self.config.batch):
             rows = part[:, None] + torch.arange(length, device=part.device)
             shown = (torch.arange(length, device=part.device) < visible).expand(len(rows), -1)
             blocks, felt = model.flatten_actions(encoded.blocks[rows[:, :-1]]), encoded.felt[rows]
             with self._compute.autocast():
                 forecast = model.predictor(encoded.latents[rows], shown, blocks, felt=felt).float()
+            steps.append(encoded.latents[rows].diff(dim=1).flatten(0, 1))
+            actions.append(model.scale_actions(encoded.blocks[rows[:, :-1]]).mean(-2).flatten(0, 1))
             errors.append((forecast - encoded.latents[rows])[:, visible:].flatten(0, 1))
         model.train()
+        model.reach.copy_(fit_reach(torch.cat(steps), torch.cat(actions)))
         weigh_by_certainty(model, encoded.latents, torch.cat(errors), self._certainty_floor)
 
 

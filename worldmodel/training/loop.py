@@ -85,7 +85,7 @@ class StageLoop:
             stage.begin(model)
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
-        self._speed = SpeedMeter(stage.config.batch * stage.config.length, place.compute)
+        self._speed = SpeedMeter(stage.frames, place.compute)
         module = _StepModule(model, stage.own)
         shared = place.processes.count > 1
         self._module = DistributedDataParallel(module, broadcast_buffers=False) if shared else module

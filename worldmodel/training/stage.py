@@ -21,7 +21,7 @@ class StageConfig:
     Attributes:
         steps: number of steps, where no time is set.
         batch: clips in a step, over all processes.
-        length: L, frames in a clip.
+        length: L, frames in a clip, or in the window that a pair of frames is taken from.
         accumulate: parts that a step's batch is worked off in, one after another, to save memory. A loss that compares
             the clips of a batch compares those of a part.
         average: memory of the moving average of the weights that the stage leaves behind, such as 0.999; 0 leaves
@@ -81,6 +81,11 @@ class Stage(ABC):
     @abstractmethod
     def trains(self) -> frozenset[str]:
         """The parts of the model that learn."""
+
+    @property
+    def frames(self) -> int:
+        """Frames that a step looks at, over all processes."""
+        return self.config.batch * self.config.length
 
     @abstractmethod
     def losses(self, model: WorldModel, first: int) -> Iterator[Sequence[ComputeLoss]]:

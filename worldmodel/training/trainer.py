@@ -22,6 +22,7 @@ from worldmodel.training.config import CONFIG, TrainConfig, interface_of, read_t
 from worldmodel.training.device import Compute
 from worldmodel.training.draw import DrawStage
 from worldmodel.training.forecast import ForecastStage
+from worldmodel.training.guide import GuideStage
 from worldmodel.training.log import RunLog
 from worldmodel.training.loop import Place, Progress, StageLoop
 from worldmodel.training.processes import Processes
@@ -136,6 +137,9 @@ class Trainer:
                 processes=processes,
                 certainty_floor=config.certainty_floor,
             )
+        )
+        stages.append(
+            GuideStage(config.guide, recording=recording, episodes=episodes, compute=compute, processes=processes)
         )
         clips = Clips(recording, episodes, length=config.draw.length)
         stages.append(DrawStage(config.draw, clips=clips, compute=compute, processes=processes, seed=config.seed))

@@ -26,6 +26,8 @@ class Validated:
         error: squared error by frames ahead, as a share of the latents' variance; 1 is as bad as forecasting the
             mean.
         copy_last: the same when the last visible latent is taken for the forecast.
+        proposal: mean squared error of the actions proposed for the farthest goal that is still within the proposer's
+            horizon, in [-1, 1]; None without actions. `mean_action` is that of the mean action.
         rank: effective rank of the latents, see `rankme`.
         spread: standard deviation of the latents over frames, as a share of their root mean square.
         spectrum: singular values of the centred latents, the largest first, as shares of their sum, `[D]` float32.
@@ -33,15 +35,19 @@ class Validated:
 
     error: dict[int, float]
     copy_last: dict[int, float]
+    proposal: float | None
+    mean_action: float | None
     rank: float
     spread: float
     spectrum: NDArray[np.float32]
 
     def scalars(self) -> dict[str, float]:
         """Return scalars by tag."""
+        proposed = {"valid/proposal": self.proposal, "valid/mean_action": self.mean_action}
         return {
             **{f"valid/error_{ahead}": value for ahead, value in self.error.items()},
             **{f"valid/copy_last_{ahead}": value for ahead, value in self.copy_last.items()},
+            **{tag: value for tag, value in proposed.items() if value is not None},
             "latent/rank": self.rank,
             "latent/spread": self.spread,
         }
@@ -62,9 +68,10 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, model: WorldModel, compute: Compute) -> Validated:
-        """Forecast the clips one frame ahead and to their end."""
+        """Forecast the clips one frame ahead and to their end, and tell the way there."""
         model.eval()
         latents, forecast = self._forecast(model, compute)
+        proposal, mean_action = self._proposal_errors(model, latents)
         model.train()
         frames = latents.flatten(0, 1)
         variance = frames.var(0).mean().clamp_min(1e-12)
@@ -76,7 +83,15 @@ class Validation:
             copy_last[ahead] = ((last - target).square().mean() / variance).item()
         singular = torch.linalg.svdvals(frames - frames.mean(0))
         spectrum = (singular / singular.sum().clamp_min(1e-12)).cpu().numpy()
-        return Validated(error, copy_last, rankme(frames), relative_spread(frames), spectrum)
+        return Validated(
+            error,
+            copy_last,
+            proposal,
+            mean_action,
+            rankme(frames),
+            relative_spread(frames),
+            spectrum,
+        )
 
     @torch.no_grad()
     def strip(self, model: WorldModel, compute: Compute, clip: int = 0) -> NDArray[np.uint8]:
@@ -99,6 +114,18 @@ class Validation:
         latents, _ = self._forecast(model, compute)
         model.train()
         return latents.flatten(0, 1).cpu().numpy(), self.batch.frames.reshape(-1, *self.batch.frames.shape[2:])
+
+    def _proposal_errors(self, model: WorldModel, latents: Tensor) -> tuple[float | None, float | None]:
+        """Return the errors of what is proposed from the last visible frames, and of the mean action."""
+        now = self.visible - 1
+        known = min(model.config.proposer.horizon, latents.shape[1] - self.visible)
+        blocks = model.flatten_actions(torch.from_numpy(self.batch.actions).to(latents.device))[:, now : now + known]
+        if not blocks.numel():
+            return None, None
+        ahead = torch.full((len(latents),), known, device=latents.device)
+        proposed = model.proposer(latents[:, max(0, now - 1)], latents[:, now], latents[:, now + known], ahead)
+        mean = blocks.mean((0, 1))
+        return (proposed[:, :known] - blocks).square().mean().item(), (mean - blocks).square().mean().item()
 
     def _forecast(self, model: WorldModel, compute: Compute) -> tuple[Tensor, Tensor]:
         batch = self.batch

@@ -92,7 +92,7 @@ def _draw_map(axes: Axes, trial: Acted, survey: LatentMap, cloud: NDArray[np.flo
     paths(tried.latents, colors=GREY, linewidths=0.5, alpha=0.5)
     paths(tried.latents[tried.cost.argsort()[: tried.elites or 1]], colors=GREEN, linewidths=0.9)
     axes.plot([], [], color=GREY, label="tried")
-    axes.plot([], [], color=GREEN, label=f"{tried.elites} elites" if tried.elites else "cheapest")
+    axes.plot([], [], color=GREEN, label=_told(tried.elites))
     axes.plot(*start, "o", color=BLUE, ms=7, label="start", ls="")
     axes.plot(*goal, "D", color=ORANGE, ms=7, label="goal", ls="")
     spread = float(tried.actions.std(0).mean())
@@ -100,6 +100,11 @@ def _draw_map(axes: Axes, trial: Acted, survey: LatentMap, cloud: NDArray[np.flo
     axes.set_title(f"spread of actions {spread:.2f}", loc="right", fontsize=8, color=INK)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _told(elites: int) -> str:
+    """Name the plans that a search goes on from."""
+    return "cheapest" if not elites else "the elite" if elites == 1 else f"{elites} elites"
 
 
 def _zoom(axes: Axes, trial: Acted, survey: LatentMap) -> None:

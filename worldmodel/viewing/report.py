@@ -58,7 +58,10 @@ def _training(trained: Trained, out: Path) -> Section:
     rows = [
         ("parameters", f"{parameters / 1e6:.2f} million"),
         ("latent", f"{config.model.latent} numbers for a frame"),
-        ("steps", ", ".join(f"{name} {getattr(config, name).steps:,}" for name in ("see", "forecast", "draw"))),
+        (
+            "steps",
+            ", ".join(f"{name} {getattr(config, name).steps:,}" for name in ("see", "forecast", "guide", "draw")),
+        ),
         ("trained in", f"{card.position.seconds:,.0f} s"),
         ("seed", str(config.seed)),
     ]

@@ -122,7 +122,8 @@ def test_a_goal_is_planned_for_and_the_plan_is_done(viewer: Any, opened: Trained
     viewer.send(type="plan")
     rounds = [viewer.wait("round", lambda message, n=number: message["number"] == n) for number in (1, 2, 3)]
     assert rounds[0]["best"] >= rounds[1]["best"] >= rounds[2]["best"]
-    assert len(rounds[0]["paths"]) == 16
+    assert [len(each["paths"]) for each in rounds] == [2, 16, 16]  # proposals, then the search around them
+    assert [len(each["elites"]) for each in rounds] == [1, 6, 6]
     assert len(viewer.wait("plan")["frames"]) == 2
     outcome = viewer.wait("outcome")
     assert outcome["frames"] == 6
@@ -142,7 +143,7 @@ def test_a_pursuit_can_be_paused_stepped_and_stopped(viewer: Any, opened: Traine
     assert viewer.wait("frame", lambda frame: frame["doing"] == "steering")["paused"]
 
 
-@pytest.mark.parametrize(("called_off", "rounds"), [(False, 8), (True, 1)])
+@pytest.mark.parametrize(("called_off", "rounds"), [(False, 5), (True, 1)])
 def test_a_search_ends_soon_when_it_is_called_off(called_off: bool, rounds: int, opened: Trained) -> None:
     frames = opened.recording.episode(int(opened.held_out[0])).frames
     seen = encode_frames(opened.model, frames[:5], opened.compute)
@@ -153,6 +154,7 @@ def test_a_search_ends_soon_when_it_is_called_off(called_off: bool, rounds: int,
         chart=chart(encode_episodes(opened.model, opened.recording, opened.held_out, opened.compute)),
         seen=seen[:1],
         blocks=torch.zeros(0, 2, 2),
+        felt=torch.zeros(1, 0),
         called_off=lambda: called_off,
     )
     assert pursuit.next_round()["rounds"] == rounds

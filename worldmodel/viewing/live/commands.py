@@ -112,7 +112,7 @@ class Settings:
         frames_per_second: how fast the world goes.
         look_every: frames after which the dream looks again; 0 never lets it.
         horizon: blocks in a plan.
-        samples: plans tried in a round.
+        samples: plans tried in a round of the search around the proposals.
         replan: plan anew at each frame, not do a whole plan blindly.
         factors: light, colour, friction.
     """
@@ -120,7 +120,7 @@ class Settings:
     frames_per_second: float = 15.0
     look_every: int = 0
     horizon: int = 5
-    samples: int = 200
+    samples: int = 32
     replan: bool = True
     factors: Factors = field(default_factory=Factors)
 

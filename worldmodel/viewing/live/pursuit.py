@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,9 +14,9 @@ from torch import Tensor
 from worldmodel.envs.world import State
 from worldmodel.errors import WorldModelError
 from worldmodel.evenly import evenly
-from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.planner import Deadline, Round
 from worldmodel.planning.policy import Decision, PlanningConfig, PlanningPolicy
+from worldmodel.planning.proposal import ProposalConfig
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import LatentMap, picture_latents
 from worldmodel.viewing.live.commands import Settings
@@ -55,13 +55,11 @@ def planning_config(trained: Trained, settings: Settings) -> PlanningConfig:
     longest = trained.model.longest_clip - trained.visible
     if settings.horizon > longest:
         raise WorldModelError(f"horizon is {settings.horizon}; expected 1 to {longest}, as the model was trained.")
-    base = CEMConfig()
-    cem = CEMConfig(
-        candidates=settings.samples,
-        rounds=base.rounds,
-        elites=min(base.elites, settings.samples),
+    cem = ProposalConfig().cem
+    search = replace(cem, candidates=settings.samples, elites=min(cem.elites, settings.samples))
+    return PlanningConfig(
+        planner="proposal", horizon=settings.horizon, history=trained.visible, proposal=ProposalConfig(search)
     )
-    return PlanningConfig(horizon=settings.horizon, history=trained.visible, cem=cem)
 
 
 class Pursuit:

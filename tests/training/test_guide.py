@@ -1,0 +1,93 @@
+"""What guides a planner is learned from pairs of frames of one episode, and from what led from one to the other."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from worldmodel.objectives.draws import Draws
+from worldmodel.training import guide
+from worldmodel.training.device import Compute
+from worldmodel.training.forecast import EncodedFrames
+from worldmodel.training.guide import GuideStage, distance_error, proposal_error
+from worldmodel.training.processes import Processes
+from worldmodel.training.stage import StageConfig
+
+COUNTS = np.array([4, 1, 12, 7])  # frames of each episode; nothing follows in the second
+EPISODE = np.repeat(np.arange(4), COUNTS)
+HORIZON, FARTHEST, PAIRS = 3, 5, 4000
+
+
+class Told:
+    """A network that remembers what it was asked, and answers nothing."""
+
+    config = SimpleNamespace(horizon=HORIZON)
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+        self.asked: list[tuple[Tensor, ...]] = []
+
+    def __call__(self, *asked: Tensor) -> Tensor:
+        self.asked.append(asked)
+        return torch.zeros(len(asked[0]), *self.shape)
+
+
+@pytest.fixture
+def pairs(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> tuple[Told, Told]:
+    """The pairs of a step, for proposals and for distances; a frame's latent is its number."""
+    rows = torch.arange(int(COUNTS.sum())).float()[:, None]
+    monkeypatch.setattr(guide, "encode_shared", lambda *_: EncodedFrames(rows, rows[:, None], rows[:, :0]))
+    proposer, distance = Told(HORIZON, 1), Told()
+    model: Any = SimpleNamespace(proposer=proposer, distance=distance, flatten_actions=lambda blocks: blocks[:, 0])
+    model.config = SimpleNamespace(proposer=proposer.config)
+    recording: Any = SimpleNamespace(whole_frames=COUNTS)
+    config = StageConfig(steps=1, batch=PAIRS, length=FARTHEST + 1)
+    stage = GuideStage(config, recording=recording, episodes=np.arange(4), compute=cpu, processes=Processes())
+    (compute_loss,) = next(stage.losses(model, 0))
+    first = compute_loss(Draws(torch.Generator().manual_seed(0)))
+    assert torch.isfinite(first.loss)
+    compute_loss(Draws(torch.Generator().manual_seed(0)))
+    assert all(torch.equal(*same) for same in zip(*proposer.asked, strict=True))  # the draws decide
+    return proposer, distance
+
+
+def test_frames_and_goals_are_of_one_episode_and_as_far_apart_as_told(pairs: tuple[Told, Told]) -> None:
+    before, now, goal, ahead = (x.squeeze(-1).long().numpy() for x in pairs[0].asked[0])
+    far = pairs[1].asked[0][1][:, 0].long().numpy()
+    assert np.array_equal(goal - now, ahead)
+    for other, apart in ((goal, range(1, HORIZON + 1)), (far, range(1, FARTHEST + 1))):
+        assert np.array_equal(EPISODE[now], EPISODE[other])
+        assert set(other - now) == set(apart)
+    assert set(now) == {row for row in range(24) if row not in (3, 4, 16, 23)}  # all that something follows
+    begun = np.isin(now, (0, 5, 17))
+    assert np.array_equal(before[begun], now[begun])
+    assert set(now - before) == {0, 1}
+    assert (now == before)[~begun].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_only_blocks_that_lead_to_the_goal_count() -> None:
+    proposed = torch.tensor([[[1.0], [5.0], [9.0]], [[0.0], [2.0], [9.0]]])
+    ahead = torch.tensor([1, 2])
+    blocks = torch.zeros(2, 3, 1)
+    error = proposal_error(lambda *_: proposed, *torch.zeros(3, 2, 4), blocks, ahead)  # type: ignore[arg-type]
+    assert error.item() == pytest.approx((1 + 0 + 4) / 6)
+
+
+def test_of_no_actions_nothing_is_learned() -> None:
+    none = proposal_error(lambda *_: torch.zeros(2, 3, 0), *torch.zeros(3, 2, 4), torch.zeros(2, 3, 0), torch.ones(2))  # type: ignore[arg-type]
+    assert none.item() == 0
+
+
+def test_a_right_distance_has_no_error() -> None:
+    now, goal = torch.tensor([[1.0], [4.0]]), torch.tensor([[3.0], [9.0]])
+
+    def apart(one: Tensor, other: Tensor) -> Tensor:
+        return (other - one).abs().squeeze(-1)
+
+    assert distance_error(apart, now, goal, torch.tensor([2, 5])).item() == 0  # type: ignore[arg-type]
+    assert distance_error(apart, now, goal, torch.tensor([2, 6])).item() > 0  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""Learn to guide plans: what to try, and how far it is, from how the recording got from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from worldmodel.datasets.reader import Recording
+from worldmodel.models.proposal import Proposer
+from worldmodel.models.temporal_distance import TemporalDistance
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.draws import Draws
+from worldmodel.training.device import Compute
+from worldmodel.training.forecast import encode_shared
+from worldmodel.training.processes import Processes
+from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
+
+
+class GuideStage(Stage):
+    """Proposals and distances in time are learned on the latents of a frozen encoder, in their last basis.
+
+    Goals are later frames of the same episode: for proposals within the proposer's horizon, for distances anywhere
+    within `config.length` frames. Without actions, distances are learned alone.
+
+    Shapes: B pairs, H blocks, D latent, U size of a flat action block, R recorded frames.
+
+    Args:
+        recording, episodes: to learn from.
+    """
+
+    NO_BEFORE = 0.1  # share of the pairs that are told no frame before, as at the beginning of an episode
+    name = "guide"
+    trains = frozenset({"proposer", "distance"})
+
+    def __init__(
+        self,
+        config: StageConfig,
+        *,
+        recording: Recording,
+        episodes: NDArray[np.int64],
+        compute: Compute,
+        processes: Processes,
+    ) -> None:
+        super().__init__(config)
+        self._recording, self._episodes = recording, episodes
+        self._compute, self._processes = compute, processes
+
+    @property
+    def frames(self) -> int:
+        return 4 * self.config.batch  # the one before, the one now, a near goal and a far one
+
+    def losses(self, model: WorldModel, first: int) -> Iterator[Sequence[ComputeLoss]]:
+        config, device = self.config, self._compute.device
+        horizon, farthest = model.config.proposer.horizon, config.length - 1
+        encoded = encode_shared(model, self._recording, self._episodes, self._compute, self._processes)
+        latents = encoded.latents
+        blocks = F.pad(model.flatten_actions(encoded.blocks), (0, 0, 0, horizon))  # of the last row, too, H follow
+        passed, left = (x.to(device) for x in _places(self._recording.whole_frames[self._episodes]))
+        starts = left.nonzero()[:, 0]
+        ahead = torch.arange(horizon, device=device)
+        rows_each = config.batch // self._processes.count // config.accumulate
+
+        def compute_loss(draws: Draws) -> Step:
+            now = starts[draws.integers(0, len(starts), rows_each)]
+            near, far, first = draws.uniform(rows_each, 3).unbind(1)
+            near, far = (
+                1 + (share * left[now].clamp(max=most)).long() for share, most in ((near, horizon), (far, farthest))
+            )
+            before = now - ((first >= self.NO_BEFORE) & (passed[now] > 0)).long()
+            led = blocks[now[:, None] + ahead]
+            proposal = proposal_error(model.proposer, latents[before], latents[now], latents[now + near], led, near)
+            distance = distance_error(model.distance, latents[now], latents[now + far], far)
+            return Step(proposal + distance, {"proposal": proposal.detach(), "distance": distance.detach()})
+
+        while True:
+            yield [compute_loss] * config.accumulate
+
+
+def proposal_error(
+    proposer: Proposer, before: Tensor, now: Tensor, goal: Tensor, blocks: Tensor, ahead: Tensor
+) -> Tensor:
+    """Return the mean squared error of the proposed blocks; those beyond the goal have none. 0 without actions.
+
+    Args:
+        before, now, goal: latents `[B, D]`.
+        blocks: `[B, H, U]`, those that were done from now on, in [-1, 1].
+        ahead: `[B]` int, frames from now to the goal, 1 to H.
+    """
+    proposed = proposer(before, now, goal, ahead).float()
+    beyond = torch.arange(proposed.shape[1], device=proposed.device) >= ahead[:, None]
+    squares: Tensor = (proposed - blocks).square().masked_fill(beyond[..., None], 0)
+    # of a video, whose actions nobody knows, the sum of nothing: 0, with a gradient for every parameter
+    return squares.mean() if squares.numel() else squares.sum()
+
+
+def distance_error(distance: TemporalDistance, now: Tensor, goal: Tensor, ahead: Tensor) -> Tensor:
+    """Return the error of the logarithm of the distance, of each pair `[B, D]` and of each frame to itself."""
+    told = torch.stack([distance(now, goal), distance(now, now)]).float()
+    right = torch.stack([ahead, torch.zeros_like(ahead)]).to(told.dtype)
+    return F.smooth_l1_loss(told.log1p(), right.log1p())
+
+
+def _places(counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return the frames before each row and after it, `[R]`, where episodes of `counts` rows follow each other."""
+    passed = [np.arange(count) for count in counts]
+    left = [np.arange(count)[::-1] for count in counts]
+    return torch.from_numpy(np.concatenate(passed)), torch.from_numpy(np.concatenate(left))
