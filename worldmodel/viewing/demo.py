@@ -16,7 +16,7 @@ from worldmodel.training.log import LOG
 from worldmodel.viewing.rollout import imagine_clips
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 
-FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise", "explore": "exploration"}
+FLOOR_NAMES = {"uniform": "random", "zero": "zero", "smooth-noise": "smooth noise", "explore": "explore"}
 
 
 def write_demo_summary(
