@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from worldmodel.models.reach import fit_reach
 
 from worldmodel.models.basis import whiten
+from worldmodel.models.reach import fit_reach
 from worldmodel.models.world_model import WorldModel
 
 
