@@ -271,6 +271,7 @@ def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latent
         "predictor",
         "inverse",
         "proposer",
+        "reach",
         "distance",
         "decoder",
     }
