@@ -184,8 +184,7 @@ def _load_actions(recording: Recording, episodes: NDArray[np.int64]) -> _InMemor
 
 def _load_felt(recording: Recording, episodes: NDArray[np.int64]) -> _InMemory:
     start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
-    bounds = (recording.frame_start[episode : episode + 2].tolist() for episode in episodes)
-    return _InMemory(start, np.concatenate([recording.read_felt(first, last) for first, last in bounds]))
+    return _InMemory(start, recording.felt_in(episodes))
 
 
 def _memory() -> int:

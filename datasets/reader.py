@@ -188,6 +188,11 @@ class Recording:
         qpos, qvel = (shard.read(name, start - first, stop - first) for name in ("qpos", "qvel"))
         return self.proprioception(qpos, qvel)
 
+    def felt_in(self, episodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return what was felt at every frame of `episodes`, one after another, `[N, P]`."""
+        bounds = (self.frame_start[episode : episode + 2].tolist() for episode in episodes)
+        return np.concatenate([self.read_felt(first, last) for first, last in bounds])
+
     def close(self) -> None:
         """Close all files in this process."""
         for shard in self._shards:

@@ -36,7 +36,8 @@ class CostConfig:
 
     def __post_init__(self) -> None:
         weights = [getattr(self, entry.name) for entry in fields(self)]
-        if not all(0 <= weight < float("inf") for weight in weights) or not any(weights[:-1]):
+        parts = (self.mean, self.last, self.least, self.effort, self.steps)  # reach only adds to the first three
+        if not all(0 <= weight < float("inf") for weight in weights) or not any(parts):
             raise WorldModelError(
                 f"The weights of the cost are {weights}; expected 0 or more each, and one above 0 beside reach."
             )

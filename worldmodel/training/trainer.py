@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worldmodel.config import to_json
 from worldmodel.datasets.clips import Clips
@@ -65,7 +64,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
         if self.model.predictor.feel is not None:
-            self.model.predictor.feel.fit(_all_felt(recording, training).to(compute.device))
+            self.model.predictor.feel.fit(torch.from_numpy(recording.felt_in(training)).to(compute.device))
         self._stages = self._make_stages(recording, training)
         self._validation = Validation(Clips(recording, held_out, length=config.forecast.length), config.masking.visible)
         self._position = self._begin()
@@ -217,9 +216,3 @@ class Trainer:
         total = self._position.total if self._position else 0
         log.picture(total, "valid/rollout", self._validation.strip(self.model, self.compute))
         log.embedding(total, "latent/embedding", *self._validation.embedded(self.model, self.compute))
-
-
-def _all_felt(recording: Recording, episodes: NDArray[np.int64]) -> Tensor:
-    """Return what was felt at every frame of `episodes`, `[N, P]`."""
-    bounds = (recording.frame_start[episode : episode + 2].tolist() for episode in episodes)
-    return torch.from_numpy(np.concatenate([recording.read_felt(first, last) for first, last in bounds]))
