@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
 from worldmodel.models.patches import cells, compute_dtype, fold, numbers_in_a_cell, squares, windows
-
-GROUPS = 8  # of channels that are normalised together
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class ConvEncoderConfig:
     def __post_init__(self) -> None:
         if self.patch < 1 or self.grid < 0:
             raise WorldModelError(f"patch and grid are {self.patch} and {self.grid}; expected at least 1 and 0.")
-        if any(width < 1 or width % GROUPS for width in self.widths) or not self.widths:
-            raise WorldModelError(f"widths are {self.widths}; expected multiples of {GROUPS}, at least one.")
+        if any(width < 1 for width in self.widths) or not self.widths:
+            raise WorldModelError(f"widths are {self.widths}; expected numbers of channels, at least one.")
 
 
 class ConvEncoder(nn.Module):
@@ -83,15 +82,21 @@ class ConvEncoder(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A convolution with stride 2, a norm over groups of channels, and GELU: `[B, h, w, .]` to half the size."""
+    """A convolution with stride 2, a norm, and GELU: `[B, h, w, .]` to half the size.
+
+    The norm goes over all of a frame's numbers, as a group norm with one group does. On PushT, with labels, it told
+    the block's angle as well as eight groups (R^2 0.95 and 0.93 after 400 steps), which take a processor six times as
+    long; over the channels of each place alone, 0.79.
+    """
 
     def __init__(self, before: int, after: int, overlap: bool) -> None:
         super().__init__()
         self.overlap = overlap
         self.convolve = nn.Linear((9 if overlap else 4) * before, after)
-        self.norm = nn.GroupNorm(GROUPS, after)
+        self.scale = nn.Parameter(torch.ones(after))
+        self.shift = nn.Parameter(torch.zeros(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        neighbours = windows(x) if self.overlap else squares(x)
-        x = self.convolve(neighbours).permute(0, 3, 1, 2)  # channels first by name; they stay last in memory
-        return F.gelu(self.norm(x)).permute(0, 2, 3, 1)
+        x = self.convolve(windows(x) if self.overlap else squares(x))
+        normal = F.layer_norm(x, x.shape[1:])
+        return F.gelu(torch.addcmul(self.shift.to(x.dtype), normal, self.scale.to(x.dtype)))

@@ -13,8 +13,8 @@ from worldmodel.errors import WorldModelError
 def fold(frames: Tensor, patch: int, dtype: torch.dtype) -> Tensor:
     """Fold squares of pixels into channels.
 
-    Bytes are moved before they are made numbers, which moves the least memory; half-integers up to 127.5 are exact
-    in bfloat16, so that each number is rounded once.
+    Half-integers up to 127.5 are exact in bfloat16, so that each number is rounded once. Bytes are made numbers before
+    they are moved: what turns bytes while it moves them is slower than both one after the other.
 
     Shapes: B frames, H height, W width, p `patch`, which divides both.
 
@@ -26,11 +26,10 @@ def fold(frames: Tensor, patch: int, dtype: torch.dtype) -> Tensor:
         `[B, H / p, W / p, 3 p^2]` in [-1, 1].
     """
     b, height, width, channels = frames.shape
-    grid = frames.reshape(b, height // patch, patch, width // patch, patch * channels).transpose(2, 3)
-    x = grid.to(dtype, memory_format=torch.contiguous_format)
+    x = frames.to(dtype)
     if frames.dtype == torch.uint8:
         x.sub_(127.5).mul_(1 / 127.5)
-    return x.flatten(3)
+    return x.reshape(b, height // patch, patch, width // patch, patch * channels).transpose(2, 3).flatten(3)
 
 
 def cells(x: Tensor, side: int) -> Tensor:
