@@ -33,7 +33,7 @@ from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.device import Compute, choose_compute
 
 INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 64, 64, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
-SHAPES = ((64, 2), (128, 2), (128, 3), (128, 6), (192, 4), (256, 3), (256, 6))  # width and depth of the predictor
+WIDTHS = (128, 256, 384, 512)  # of the predictor; token and hidden in the proportions of the default
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class Bench:
     Attributes:
         candidates, rounds, horizon: of the search.
         repeats: how often each is timed; the median counts.
-        shapes: also time predictors of other widths and depths.
+        widths: also time predictors of other widths.
     """
 
     candidates: int = 300
     rounds: int = 10
     horizon: int = 5
     repeats: int = 15
-    shapes: bool = True
+    widths: bool = True
 
 
-def untrained(width: int, depth: int) -> WorldModel:
+def untrained(width: int = PredictorConfig.width) -> WorldModel:
     torch.manual_seed(0)
-    predictor = PredictorConfig(width=width, depth=depth)
+    predictor = PredictorConfig(token=2 * width // 3, width=width, hidden=2 * width)
     return WorldModel(replace(WorldModelConfig(), predictor=predictor), interface=INTERFACE).eval()
 
 
@@ -79,13 +79,12 @@ class Replan:
 
 
 def plan_flops(bench: Bench, model: WorldModel) -> float:
-    """Return the floating-point operations of a replan's matrix multiplications, attention included."""
+    """Return the floating-point operations of a replan's matrix multiplications."""
     config, latent = model.config.predictor, model.config.latent
-    actions = len(INTERFACE.low)
-    reach = PlanningConfig().history + (bench.horizon + 1) / 2  # positions that one attends to, on average
-    layer = 12 * config.width**2 + 2 * reach * config.width
-    token = actions * config.width + config.width**2 + config.depth * layer + config.width * latent
-    return 2.0 * token * bench.candidates * bench.rounds * bench.horizon
+    enter = (len(INTERFACE.low) + config.token + 3 * config.width) * config.token
+    read = 2 * config.width * config.hidden + config.width * latent
+    forecast = enter + 3 * config.width**2 + read
+    return 2.0 * forecast * bench.candidates * bench.rounds * bench.horizon
 
 
 def matmul_rate(compute: Compute) -> float:
@@ -105,17 +104,17 @@ def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable
     latents = torch.randn(1, history, model.config.latent)
     past, plans = torch.zeros(1, history - 1, 1, 2), torch.rand(1, bench.candidates, bench.horizon, 1, 2)
     with torch.no_grad(), compute.autocast():
-        slow_memory = model.remember(latents, past.repeat_interleave(hold, 2))
+        slow_state = model.remember(latents, past.repeat_interleave(hold, 2))
     with torch.no_grad():
-        memory = imagination.remember(latents, past)
+        state = imagination.remember(latents, past)
 
     def slow() -> Tensor:
         with torch.no_grad(), compute.autocast():
-            return model.imagine(slow_memory, plans.repeat_interleave(hold, 3))
+            return model.imagine(slow_state, plans.repeat_interleave(hold, 3))
 
     def fast() -> Tensor:
         with torch.no_grad():
-            return imagination.imagine(memory, plans)
+            return imagination.imagine(state, plans)
 
     return fast, slow
 
@@ -128,7 +127,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 def main(bench: Bench) -> None:
     compute, console = choose_compute("cpu"), Console(highlight=False)
-    model = untrained(PredictorConfig().width, PredictorConfig().depth)
+    model = untrained()
     replan, (fast, slow) = Replan(bench, model, compute), a_round(bench, model, compute)
     took, rates, quick, plain = [], [], [], []
     for _ in range(bench.repeats):
@@ -150,15 +149,15 @@ def main(bench: Bench) -> None:
     table.add_row("one round, fast copy", f"{1000 * np.median(quick):.1f}", f"{1000 * min(quick):.1f}")
     table.add_row("one round, predictor itself", f"{1000 * np.median(plain):.1f}", f"{1000 * min(plain):.1f}")
     console.print(table)
-    if bench.shapes:
-        shapes = Table(title="Other predictors", title_justify="left")
-        for column in ("width", "depth", "a replan, median, ms", "best, ms"):
-            shapes.add_column(column, justify="right")
-        for width, depth in SHAPES:
-            other = Replan(bench, untrained(width, depth), compute)
+    if bench.widths:
+        others = Table(title="Other predictors", title_justify="left")
+        for column in ("width", "a replan, median, ms", "best, ms"):
+            others.add_column(column, justify="right")
+        for width in WIDTHS:
+            other = Replan(bench, untrained(width), compute)
             times = [1000 * other()[0] for _ in range(max(3, bench.repeats // 3))]
-            shapes.add_row(str(width), str(depth), f"{np.median(times):.1f}", f"{min(times):.1f}")
-        console.print(shapes)
+            others.add_row(str(width), f"{np.median(times):.1f}", f"{min(times):.1f}")
+        console.print(others)
     rate = f"{np.median(rates) / 1e9:,.0f} GFLOP/s in {'bf16' if compute.bf16 else 'fp32'}"
     console.print(f"{machine(cores(), 'torch')}, {torch.get_num_threads()} threads, {rate}")
     print(

@@ -148,7 +148,7 @@ def tiny_model_config() -> WorldModelConfig:
     return WorldModelConfig(
         latent=8,
         encoder=ConvEncoderConfig(patch=8, widths=(8, 16)),
-        predictor=PredictorConfig(width=16, depth=2, heads=2, positions=5),
+        predictor=PredictorConfig(token=16, width=16, hidden=32, positions=5),
         inverse=InverseDynamicsConfig(width=16),
         proposer=ProposerConfig(width=16, horizon=3),
         distance=TemporalDistanceConfig(width=16),

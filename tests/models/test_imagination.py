@@ -62,10 +62,10 @@ def test_gradients_reach_the_actions(model: WorldModel) -> None:
     latents, past, future = draw(model, 2, 1)
     imagination = Imagination(model, hold=1, dtype=torch.float32)
     with torch.no_grad():
-        memory = imagination.remember(latents, past)
+        state = imagination.remember(latents, past)
     gradients = []
     for imagine in (
-        lambda actions: imagination.imagine(memory, actions),
+        lambda actions: imagination.imagine(state, actions),
         lambda actions: forecast(model, latents, past, actions, 1),
     ):
         actions = future.clone().requires_grad_()
@@ -80,7 +80,7 @@ def test_a_plan_beyond_the_trained_positions_is_refused(model: WorldModel) -> No
     latents, past, future = draw(model, 2, 1)
     imagination = Imagination(model, hold=1, dtype=torch.float32)
     longer = torch.cat([future, future], 2)
-    with pytest.raises(WorldModelError, match="8 frames is longer than the predictor's 5 positions"):
+    with pytest.raises(WorldModelError, match="7 frames is longer than the 5 positions"):
         imagination.imagine(imagination.remember(latents, past), longer)
 
 

@@ -15,7 +15,7 @@ B, L, C, D, U = 3, 6, 2, 4, 5
 @pytest.fixture
 def predictor() -> Predictor:
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(width=16, depth=2, heads=2, positions=L), latent=D, action=U).eval()
+    predictor = Predictor(PredictorConfig(token=16, width=16, hidden=32, positions=L), latent=D, action=U).eval()
     for parameter in predictor.parameters():  # tokens start near zero: make everything matter
         torch.nn.init.normal_(parameter, std=0.5)
     return predictor
@@ -80,9 +80,9 @@ def test_a_clip_that_is_too_long_is_refused(predictor: Predictor) -> None:
     long = torch.zeros(1, L + 1, D), torch.ones(1, L + 1, dtype=torch.bool), torch.zeros(1, L, U)
     with pytest.raises(WorldModelError, match=f"{L + 1} frames.*{L} positions"):
         predictor(*long)
-    memory = predictor.remember(torch.zeros(1, 2, D), torch.zeros(1, 1, U))
+    state = predictor.remember(torch.zeros(1, 2, D), torch.zeros(1, 1, U))
     with pytest.raises(WorldModelError, match=f"{L + 1} frames.*{L} positions"):
-        predictor.imagine(memory, torch.zeros(1, 1, L - 1, U))
+        predictor.imagine(state, torch.zeros(1, 1, L, U))
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def test_a_clip_without_actions_ignores_them(predictor: Predictor, clip: tuple[T
 
 
 def test_dropout_is_for_training_only(clip: tuple[Tensor, Tensor, Tensor]) -> None:
-    config = PredictorConfig(width=16, depth=1, heads=2, positions=L, dropout=0.5)
+    config = PredictorConfig(token=16, width=16, hidden=32, positions=L, dropout=0.5)
     predictor = Predictor(config, latent=D, action=U)
     assert not torch.equal(predictor(*clip), predictor(*clip))
     predictor.eval()

@@ -46,8 +46,8 @@ def test_they_forecast_from_frames(name: str, size: int) -> None:
     frames = torch.randint(0, 256, (1, 1, size, size, 3), dtype=torch.uint8)
     latents = model.encode(frames)
     assert latents.shape == (1, 1, PRESETS[name].latent)
-    memory = model.remember(latents, torch.zeros(1, 0, 5, 2))
-    imagined = model.imagine(memory, torch.rand(1, 2, 3, 5, 2))
+    state = model.remember(latents, torch.zeros(1, 0, 5, 2))
+    imagined = model.imagine(state, torch.rand(1, 2, 3, 5, 2))
     assert imagined.shape == (1, 2, 3, PRESETS[name].latent)
     assert torch.isfinite(imagined).all()
 

@@ -57,9 +57,9 @@ def test_pictures_have_the_size_of_frames(tiny_model: WorldModel) -> None:
 @torch.no_grad()
 def test_imagining_takes_plans_in_the_actuators_units(tiny_model: WorldModel) -> None:
     actions = torch.rand(2, 2, 2, 2) * (tiny_model.high - tiny_model.low) + tiny_model.low
-    memory = tiny_model.remember(tiny_model.encode(FRAMES), actions)
+    state = tiny_model.remember(tiny_model.encode(FRAMES), actions)
     plans = torch.rand(2, 6, 2, 2, 2)
-    imagined = tiny_model.imagine(memory, plans)
+    imagined = tiny_model.imagine(state, plans)
     assert imagined.shape == (2, 6, 2, 8)
-    memory = tiny_model.predictor.remember(tiny_model.encode(FRAMES), tiny_model.flatten_actions(actions))
-    torch.testing.assert_close(imagined, tiny_model.predictor.imagine(memory, tiny_model.flatten_actions(plans)))
+    state = tiny_model.predictor.remember(tiny_model.encode(FRAMES), tiny_model.flatten_actions(actions))
+    torch.testing.assert_close(imagined, tiny_model.predictor.imagine(state, tiny_model.flatten_actions(plans)))

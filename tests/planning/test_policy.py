@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.errors import WorldModelError
-from worldmodel.models.imagination import Imagination, Remembered
+from worldmodel.models.imagination import Imagination
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning import policy as policy_module
 from worldmodel.planning.cem import CEMConfig
@@ -42,8 +42,8 @@ class Cart:
     def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None) -> Tensor:
         return latents[:, -1]
 
-    def imagine(self, memory: Tensor, actions: Tensor) -> Tensor:
-        return memory[:, None, None] + 0.2 * actions.mean(3).cumsum(2)
+    def imagine(self, state: Tensor, actions: Tensor) -> Tensor:
+        return state[:, None, None] + 0.2 * actions.mean(3).cumsum(2)
 
     def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
         """Go at full speed, one way and the other."""
@@ -101,7 +101,7 @@ def test_history_is_limited_and_is_what_was_done(
     given = []
     remember = Imagination.remember
 
-    def spy(imagination: Imagination, latents: Tensor, actions: Tensor, felt: Tensor | None) -> Remembered:
+    def spy(imagination: Imagination, latents: Tensor, actions: Tensor, felt: Tensor | None) -> Tensor:
         given.append((latents, actions))
         return remember(imagination, latents, actions, felt)
 

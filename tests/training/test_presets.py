@@ -18,7 +18,7 @@ from worldmodel.training.presets import train_config
 
 TINY = [
     *("--device", "cpu", "--model.latent", "8", "--model.encoder.widths", "8", "16"),
-    *("--model.predictor.width", "16", "--model.predictor.heads", "2", "--model.predictor.positions", "5"),
+    *("--model.predictor.width", "16", "--model.predictor.hidden", "16", "--model.predictor.positions", "5"),
     *("--model.decoder.width", "16", "--see.steps", "2", "--see.batch", "4", "--forecast.steps", "2"),
     *("--forecast.batch", "4", "--forecast.length", "5", "--guide.steps", "1", "--guide.batch", "4"),
     *("--draw.steps", "1", "--draw.batch", "2"),

@@ -42,7 +42,7 @@ def model(recording: Recording) -> WorldModel:
     config = WorldModelConfig(
         latent=16,
         encoder=ConvEncoderConfig(patch=8, widths=(16, 16)),
-        predictor=PredictorConfig(width=32, depth=1, heads=2, positions=8),
+        predictor=PredictorConfig(token=32, width=32, hidden=64, positions=8),
         decoder=DecoderConfig(width=16),
     )
     return WorldModel(config, interface=interface)

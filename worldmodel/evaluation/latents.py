@@ -194,8 +194,8 @@ def forecast(
     for start in range(0, len(latents), CLIPS_AT_ONCE):
         seen, acted, sensed = (x[start : start + CLIPS_AT_ONCE] for x in (latents, blocks, felt))
         with compute.autocast():
-            memory = model.remember(seen[:, :visible], acted[:, : visible - 1], sensed[:, :visible])
-            parts.append(model.imagine(memory, acted[:, None, visible - 1 :])[:, 0].float())
+            state = model.remember(seen[:, :visible], acted[:, : visible - 1], sensed[:, :visible])
+            parts.append(model.imagine(state, acted[:, None, visible - 1 :])[:, 0].float())
     return torch.cat(parts)
 
 

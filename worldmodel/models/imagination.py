@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +12,15 @@ from worldmodel.errors import WorldModelError
 from worldmodel.models.world_model import WorldModel
 
 
-@dataclass(frozen=True)
-class Remembered:
-    """Keys and values of the visible positions, in every layer.
-
-    Attributes:
-        pairs: for each layer, keys and values, each `[B, heads, C, width / heads]`.
-    """
-
-    pairs: tuple[tuple[Tensor, Tensor], ...]
-
-    @property
-    def length(self) -> int:
-        return self.pairs[0][0].shape[2]
-
-
 class Imagination:
     """A copy of a trained predictor, made for planning.
 
-    It forecasts what `Predictor.forward` forecasts. It is faster, because weights are cast and packed once, each
-    perceptron's GELU and each residual sum are part of their matrix multiplication, the tokens that all plans share
-    are added once, and the attention, over so few positions, is two batched multiplications. Later changes of
-    the predictor are not seen. Gradients flow to the actions, more slowly.
+    It forecasts what `Predictor.forward` forecasts. It is faster, because weights are cast and packed once, and each
+    GELU and each sum is part of its matrix multiplication. Later changes of the predictor are not seen. Gradients flow
+    to the actions, more slowly.
 
-    Shapes: B memories, N plans each, C visible and M masked frames, S action steps in a block, K control steps in a
-    block, A actuators, D latent.
+    Shapes: B states, N plans each, C visible and M masked frames, S action steps in a block, K control steps in a
+    block, A actuators, D latent, W width of the state.
 
     Args:
         model: whose predictor is copied.
@@ -49,88 +32,71 @@ class Imagination:
     def __init__(self, model: WorldModel, *, hold: int, dtype: torch.dtype) -> None:
         predictor = model.predictor
         self._low, self._high = model.low, model.high
-        self._dtype, self._steps = dtype, model.interface.steps_per_frame // hold
+        self._dtype, self._width = dtype, predictor.config.width
+        self._longest, steps = model.longest_clip, model.interface.steps_per_frame // hold
         first, second = predictor.embed_action[0], predictor.embed_action[2]
         assert isinstance(first, nn.Linear)
         assert isinstance(second, nn.Linear)
-        held = first.weight.view(-1, self._steps, hold, len(self._low)).sum(2).flatten(1)
+        held = first.weight.view(-1, steps, hold, len(self._low)).sum(2).flatten(1)
         self._embed_action = _Linear(held, first.bias, dtype), _Linear.of(second, dtype)
+        self._masked = _Linear(second.weight, second.bias + predictor.mask_token, dtype)
         self._embed_latent = _Linear.of(predictor.embed_latent, dtype)
         self._feel = deepcopy(predictor.feel)
-        self._no_action, self._position = (
-            x.detach().to(dtype, copy=True) for x in (predictor.no_action, predictor.position)
-        )
-        self._masked = (predictor.position + predictor.mask_token).to(dtype)
-        self._layers = [_Layer(block, predictor.config.heads, dtype) for block in predictor.blocks]
+        self._no_action = predictor.no_action.detach().to(dtype, copy=True)
+        self._enter = _Linear.after(predictor.norm_token, predictor.enter, dtype)
+        gates, carry = 2 * self._width, predictor.carry
+        self._carry_gates = _Linear(carry.weight[:gates], carry.bias[:gates], dtype)
+        self._carry_new = _Linear(carry.weight[gates:], carry.bias[gates:], dtype)
+        self._widen, self._narrow = _Linear.of(predictor.widen, dtype), _Linear.of(predictor.narrow, dtype)
         self._forecast = _Linear.after(predictor.norm, predictor.forecast, dtype)
 
-    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Remembered:
-        """Take in visible latents `[B, C, D]`, the blocks between them, `[B, C - 1, S, A]`, and what was felt there.
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Tensor:
+        """Return the state `[B, W]` after visible latents `[B, C, D]` with the blocks between them, `[B, C - 1, S, A]`.
 
         Args:
             felt: `[B, C, P]`, in physical units; None where nobody knows it, or the model has no proprioception.
         """
         b, c, _ = latents.shape
         self._check_fits(c)
-        led_by = torch.cat([self._no_action.expand(b, 1, -1), self._led_by(actions)], 1)
-        x = self._embed_latent(latents.to(self._dtype)) + led_by + self._position[:c]
+        first, second = self._embed_action
+        led_by = torch.cat([self._no_action.expand(b, 1, -1), second(first(self._scaled(actions), gelu=True))], 1)
+        tokens = self._embed_latent(latents.to(self._dtype)) + led_by
         if self._feel is not None:
-            x = x + self._feel(felt).to(self._dtype)
-        pairs = []
-        for layer in self._layers:
-            q, k, v = layer.heads(x)
-            pairs.append((k, v))
-            x = layer.finish(x, _attend(q, k, v))
-        return Remembered(tuple(pairs))
+            tokens = tokens + self._feel(felt).to(self._dtype)
+        return self._states(tokens, tokens.new_zeros(b, self._width))[-1]
 
-    def imagine(self, memory: Remembered, actions: Tensor) -> Tensor:
+    def imagine(self, state: Tensor, actions: Tensor) -> Tensor:
         """Forecast the latents `[B, N, M, D]`, float32, that plans `[B, N, M, S, A]` lead to."""
         b, n, m = actions.shape[:3]
-        c = memory.length
-        self._check_fits(c + m)
-        x = self._led_by(actions.flatten(0, 1)) + self._masked[c : c + m]
-        for layer, (key, value) in zip(self._layers, memory.pairs, strict=True):
-            q, k, v = layer.heads(x)
-            x = layer.finish(x, _attend(q, _after(key, k, n), _after(value, v, n)))
-        return self._forecast(_normalise(x)).float().view(b, n, m, -1)
+        self._check_fits(m + 1)
+        tokens = self._masked(self._embed_action[0](self._scaled(actions.flatten(0, 1)), gelu=True))
+        states = torch.stack(self._states(tokens, state.repeat_interleave(n, 0)))
+        read = self._narrow(self._widen(states, gelu=True), plus=states)
+        return self._forecast(_normalise(read)).float().transpose(0, 1).view(b, n, m, -1)
 
-    def _led_by(self, actions: Tensor) -> Tensor:
-        """Embed action blocks `[..., S, A]` as `[..., width]`."""
-        scaled = ((actions - self._low) / (self._high - self._low) * 2 - 1).flatten(-2)
-        first, second = self._embed_action
-        return second(first(scaled.to(self._dtype), gelu=True))
+    def _states(self, tokens: Tensor, state: Tensor) -> list[Tensor]:
+        """Return the state `[R, W]` after each of `tokens [R, L, token]`."""
+        entering = self._enter(_normalise(tokens)).transpose(0, 1).contiguous()
+        gates = 2 * self._width
+        states = []
+        for enters in entering:
+            reset, keep = self._carry_gates(state, plus=enters[:, :gates]).sigmoid().chunk(2, -1)
+            new = torch.addcmul(enters[:, gates:], reset, self._carry_new(state)).tanh()
+            state = torch.lerp(new, state, keep)
+            states.append(state)
+        return states
+
+    def _scaled(self, actions: Tensor) -> Tensor:
+        """Scale action blocks `[..., S, A]` to [-1, 1], `[..., S * A]`."""
+        scaled: Tensor = ((actions - self._low) / (self._high - self._low) * 2 - 1).flatten(-2).to(self._dtype)
+        return scaled
 
     def _check_fits(self, frames: int) -> None:
-        if frames > len(self._position):
+        if frames > self._longest:
             raise WorldModelError(
-                f"A clip of {frames} frames is longer than the predictor's {len(self._position)} positions. Plan with "
-                "a shorter horizon or history, or train with more positions."
+                f"A clip of {frames} frames is longer than the {self._longest} positions that the predictor is "
+                "trained on. Plan with a shorter horizon or history, or train with more positions."
             )
-
-
-class _Layer:
-    """One block of the predictor: attention, then a perceptron, each added to its normalised input."""
-
-    def __init__(self, block: nn.Module, heads: int, dtype: torch.dtype) -> None:
-        parts = dict(block.named_children())
-        self._heads = heads
-        self._qkv = _Linear.after(
-            parts["norm_attention"], parts["qkv"], dtype, scaled=_query_scale(parts["qkv"], heads)
-        )
-        self._merge = _Linear.of(parts["merge"], dtype)
-        self._widen = _Linear.after(parts["norm_mlp"], parts["widen"], dtype)
-        self._narrow = _Linear.of(parts["narrow"], dtype)
-
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map `[R, L, width]` to queries, keys and values, each `[R, heads, L, width / heads]`."""
-        mixed = self._qkv(_normalise(x)).view(*x.shape[:2], 3, self._heads, -1)
-        q, k, v = mixed.permute(2, 0, 3, 1, 4).unbind()
-        return q, k, v
-
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what was attended to, `[R, L, width]`, and the perceptron."""
-        x = self._merge(attended, plus=x)
-        return self._narrow(self._widen(_normalise(x), gelu=True), plus=x)
 
 
 PACKED_ROWS = 1500  # for which the packed form is chosen: 300 plans of 5 blocks; other numbers work with it
@@ -150,13 +116,11 @@ class _Linear:
         return cls(layer.weight, layer.bias, dtype)
 
     @classmethod
-    def after(cls, norm: nn.Module, layer: nn.Module, dtype: torch.dtype, scaled: Tensor | float = 1.0) -> _Linear:
-        """Take in scale and shift of the layer norm before it, and `scaled`, by which its outputs are multiplied."""
+    def after(cls, norm: nn.Module, layer: nn.Module, dtype: torch.dtype) -> _Linear:
+        """Take in scale and shift of the layer norm before it."""
         assert isinstance(norm, nn.LayerNorm)
         assert isinstance(layer, nn.Linear)
-        weight, bias = layer.weight * norm.weight, layer.bias + layer.weight @ norm.bias
-        scale = torch.as_tensor(scaled, device=weight.device)
-        return cls(weight * scale.unsqueeze(-1), bias * scale, dtype)
+        return cls(layer.weight * norm.weight, layer.bias + layer.weight @ norm.bias, dtype)
 
     def __call__(self, x: Tensor, *, gelu: bool = False, plus: Tensor | None = None) -> Tensor:
         """Multiply; then apply GELU, or add `plus`."""
@@ -172,31 +136,5 @@ class _Linear:
         return fused
 
 
-def _query_scale(qkv: nn.Module, heads: int) -> Tensor:
-    """Return what queries, keys and values are multiplied by, `[3 * width]`: the queries by 1 / sqrt(d)."""
-    assert isinstance(qkv, nn.Linear)
-    scale = torch.ones(3, qkv.in_features, device=qkv.weight.device)
-    scale[0] = (qkv.in_features // heads) ** -0.5
-    return scale.flatten()
-
-
 def _normalise(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
-
-
-def _after(memory: Tensor, own: Tensor, plans: int) -> Tensor:
-    """Put what is remembered, `[B, heads, C, d]`, before each plan's own, `[B * N, heads, M, d]`."""
-    shared = memory[:, None].expand(-1, plans, *memory.shape[1:]).flatten(0, 1)
-    return torch.cat([shared, own], 2)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend causally: the last of the M queries to all L keys, the one before it to all but the last, and so on.
-
-    Shapes: q `[R, heads, M, d]`; k, v `[R, heads, L, d]`. Returns `[R, M, heads * d]`.
-    """
-    m, length = q.shape[2], k.shape[2]
-    scores = q @ k.transpose(-1, -2)
-    later = torch.full((m, length), -torch.inf, dtype=q.dtype, device=q.device).triu(length - m + 1)
-    weights = (scores + later).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(2)

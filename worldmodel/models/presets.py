@@ -15,7 +15,7 @@ TINY = WorldModelConfig()
 SMALL = WorldModelConfig(
     latent=192,
     encoder=ViTEncoderConfig(patch=8, width=192, depth=12, heads=3),
-    predictor=PredictorConfig(width=384, depth=6, heads=6, dropout=0.1),
+    predictor=PredictorConfig(token=512, width=1024, hidden=2560, dropout=0.1),
     inverse=InverseDynamicsConfig(width=512),
 )
 """About 16 million parameters in encoder and predictor, 5 and 11: the size of LeWorldModel (Maes et al., 2026), for a
@@ -24,7 +24,7 @@ GPU. ViT-Tiny encodes; with frames of 224 pixels take `patch` 16, or 14 as they 
 BASE = WorldModelConfig(
     latent=256,
     encoder=ViTEncoderConfig(patch=8, width=768, depth=12, heads=12),
-    predictor=PredictorConfig(width=512, depth=6, heads=8, dropout=0.1),
+    predictor=PredictorConfig(token=640, width=1280, hidden=4096, dropout=0.1),
     inverse=InverseDynamicsConfig(width=512),
     decoder=DecoderConfig(width=256),
 )

@@ -13,7 +13,7 @@ from worldmodel.models.decoder import Decoder, DecoderConfig
 from worldmodel.models.encoders import EncoderConfig, make_encoder
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
-from worldmodel.models.predictor import Memory, Predictor, PredictorConfig
+from worldmodel.models.predictor import Predictor, PredictorConfig
 from worldmodel.models.proposal import Proposer, ProposerConfig
 from worldmodel.models.temporal_distance import TemporalDistance, TemporalDistanceConfig
 
@@ -41,8 +41,9 @@ class WorldModelConfig:
 class WorldModel(nn.Module):
     """Latent dynamics of a world seen through one camera, or several whose views lie side by side.
 
-    Shapes: B clips or memories, L frames, C visible frames, N plans, M future frames, K control steps in a
-    block, S actions that are held in it, A actuators, U = K * A, D latent, P numbers that are felt.
+    Shapes: B clips, L frames, C visible frames, N plans, M future frames, K control steps in a
+    block, S actions that are held in it, A actuators, U = K * A, D latent, P numbers that are felt, W width of
+    the predictor's state.
 
     Args:
         interface: what the model is trained on.
@@ -102,17 +103,18 @@ class WorldModel(nn.Module):
         """Scale blocks `[..., K, A]`, in the actuators' units, to `[..., U]` in [-1, 1]."""
         return self.scale_actions(actions).flatten(-2)
 
-    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Memory:
-        """Take in visible latents `[B, C, D]`, the blocks between them, `[B, C - 1, K, A]`, and what was felt there.
+    def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Tensor:
+        """Return the predictor's state `[B, W]` after visible latents `[B, C, D]` and the blocks between them.
 
         Args:
+            actions: `[B, C - 1, K, A]`, in the actuators' units.
             felt: `[B, C, P]`, in physical units; None where nobody knows it, or the model has no proprioception.
         """
         return self.predictor.remember(latents, self.flatten_actions(actions), felt)
 
-    def imagine(self, memory: Memory, actions: Tensor) -> Tensor:
-        """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to."""
-        return self.predictor.imagine(memory, self.flatten_actions(actions)).float()
+    def imagine(self, state: Tensor, actions: Tensor) -> Tensor:
+        """Forecast the latents `[B, N, M, D]` that plans `[B, N, M, K, A]` lead to from states `[B, W]`."""
+        return self.predictor.imagine(state, self.flatten_actions(actions)).float()
 
     def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
         """Propose plans, as the recording got from frame to frame: one for each time to the goal that was trained on.

@@ -174,14 +174,14 @@ class PlanningPolicy:
         """
         started = time.perf_counter()
         deadline = deadline or Deadline(None)
-        memory = self._imagination.remember(latents, blocks[:, :, :: self._hold], felt)
+        state = self._imagination.remember(latents, blocks[:, :, :: self._hold], felt)
         model_seconds = time.perf_counter() - started
         deadline.reserve(model_seconds)  # imagining the chosen plan, in the end, takes about as long
 
         def rollout(actions: Tensor) -> Tensor:
             nonlocal model_seconds
             began = time.perf_counter()
-            imagined = self._imagination.imagine(memory, actions)
+            imagined = self._imagination.imagine(state, actions)
             model_seconds += time.perf_counter() - began
             return imagined
 

@@ -97,8 +97,8 @@ def read_acted(trained: Trained, report: Path) -> list[Acted]:
         actions = torch.from_numpy(trials.actions[place]).to(compute.device)
         with torch.no_grad():
             felt = torch.from_numpy(trials.felt[place, :1]).to(compute.device)
-            memory = imagination.remember(start[None, None], actions.new_zeros(1, 0, *actions.shape[2:]), felt[None])
-            imagined = imagination.imagine(memory, actions[None])[0].float().cpu().numpy()
+            state = imagination.remember(start[None, None], actions.new_zeros(1, 0, *actions.shape[2:]), felt[None])
+            imagined = imagination.imagine(state, actions[None])[0].float().cpu().numpy()
         course = trials.course[place]
         away = np.square(imagined[trials.cost[place].argmin()] - course).mean() / np.square(course).mean()
         if not away <= SAME:

@@ -63,8 +63,8 @@ class Dream:
         with self._compute.autocast():
             between = torch.stack(self._blocks) if self._blocks else block.new_zeros(0, *block.shape)
             felt = torch.stack(self._felt)[None] if self._felt else None
-            memory = self._model.remember(torch.stack(self._latents)[None], between[None], felt)
-            ahead = self._model.imagine(memory, torch.stack(blocks)[None, None])
+            state = self._model.remember(torch.stack(self._latents)[None], between[None], felt)
+            ahead = self._model.imagine(state, torch.stack(blocks)[None, None])
         self._since.append((ahead[0, 0, -1], block))
         return self.latent
 
