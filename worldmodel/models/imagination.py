@@ -44,9 +44,9 @@ class Imagination:
         self._feel = deepcopy(predictor.feel)
         self._no_action = predictor.no_action.detach().to(dtype, copy=True)
         self._enter = _Linear.after(predictor.norm_token, predictor.enter, dtype)
-        gates, carry = 2 * self._width, predictor.carry
-        self._carry_gates = _Linear(carry.weight[:gates], carry.bias[:gates], dtype)
-        self._carry_new = _Linear(carry.weight[gates:], carry.bias[gates:], dtype)
+        gates = slice(2 * self._width)
+        self._carry_gates = _Linear.after(predictor.norm_state, predictor.carry, dtype, gates)
+        self._carry_new = _Linear.after(predictor.norm_state, predictor.carry, dtype, slice(gates.stop, None))
         self._widen, self._narrow = _Linear.of(predictor.widen, dtype), _Linear.of(predictor.narrow, dtype)
         self._forecast = _Linear.after(predictor.norm, predictor.forecast, dtype)
 
@@ -80,8 +80,9 @@ class Imagination:
         gates = 2 * self._width
         states = []
         for enters in entering:
-            reset, keep = self._carry_gates(state, plus=enters[:, :gates]).sigmoid().chunk(2, -1)
-            new = torch.addcmul(enters[:, gates:], reset, self._carry_new(state)).tanh()
+            normal = _normalise(state)
+            reset, keep = self._carry_gates(normal, plus=enters[:, :gates]).sigmoid().chunk(2, -1)
+            new = torch.addcmul(enters[:, gates:], reset, self._carry_new(normal)).tanh()
             state = torch.lerp(new, state, keep)
             states.append(state)
         return states
@@ -116,11 +117,12 @@ class _Linear:
         return cls(layer.weight, layer.bias, dtype)
 
     @classmethod
-    def after(cls, norm: nn.Module, layer: nn.Module, dtype: torch.dtype) -> _Linear:
-        """Take in scale and shift of the layer norm before it."""
+    def after(cls, norm: nn.Module, layer: nn.Module, dtype: torch.dtype, rows: slice = slice(None)) -> _Linear:
+        """Take in scale and shift of the layer norm before it; `rows` chooses some of its outputs."""
         assert isinstance(norm, nn.LayerNorm)
         assert isinstance(layer, nn.Linear)
-        return cls(layer.weight * norm.weight, layer.bias + layer.weight @ norm.bias, dtype)
+        weight, bias = layer.weight[rows], layer.bias[rows]
+        return cls(weight * norm.weight, bias + weight @ norm.bias, dtype)
 
     def __call__(self, x: Tensor, *, gelu: bool = False, plus: Tensor | None = None) -> Tensor:
         """Multiply; then apply GELU, or add `plus`."""

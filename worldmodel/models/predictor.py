@@ -48,8 +48,8 @@ class Predictor(nn.Module):
     computed once for all plans (`remember`).
 
     A causal transformer (width 128, 3 blocks) in its place was no better: on PushT, on the same frozen latents, it
-    left 0.122 of the variance one frame ahead and 0.458 five ahead, this 0.121 and 0.475, at two thirds more
-    time of training and twice that of planning.
+    left 0.122 of the variance one frame ahead and 0.458 five ahead after 1,500 steps, this 0.124 and 0.450 in 0.6 of
+    the time.
 
     Shapes: B clips, L frames, C of them visible, M masked, D latent, U size of a flat action block, P numbers felt,
     W width of the state.
@@ -61,7 +61,7 @@ class Predictor(nn.Module):
 
     Source: the mask token of BERT (Devlin et al., 2019) and the gated recurrent unit of Cho et al., 2014, with the
     reset after the multiplication, as cuDNN has it. Differs: latents in place of words, the mask is always the end of
-    the clip, and what goes in is normalised.
+    the clip, and tokens and state are normalised before they are multiplied.
     """
 
     def __init__(self, config: PredictorConfig, *, latent: int, action: int, felt: int = 0) -> None:
@@ -74,6 +74,7 @@ class Predictor(nn.Module):
         self.no_action = nn.Parameter(torch.randn(token) * 0.02)
         self.norm_token = nn.LayerNorm(token)
         self.enter = nn.Linear(token, 3 * width)
+        self.norm_state = nn.LayerNorm(width)
         self.carry = nn.Linear(width, 3 * width)
         self.widen = nn.Linear(width, config.hidden)
         self.narrow = nn.Linear(config.hidden, width)
@@ -159,7 +160,7 @@ class Predictor(nn.Module):
         states = []
         for enters in entering.unbind(1):
             reset, keep, new = enters.chunk(3, -1)
-            carried_reset, carried_keep, carried_new = self.carry(state).chunk(3, -1)
+            carried_reset, carried_keep, carried_new = self.carry(self.norm_state(state)).chunk(3, -1)
             new = torch.tanh(new + torch.sigmoid(reset + carried_reset) * carried_new)
             state = torch.lerp(new, state, torch.sigmoid(keep + carried_keep))
             states.append(state)
