@@ -20,10 +20,12 @@ from worldmodel.datasets.schema import Ending, Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import DecoderConfig
+from worldmodel.models.disagreement import DisagreementConfig
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamicsConfig
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.proposal import ProposerConfig
+from worldmodel.models.reward import RewardConfig
 from worldmodel.models.temporal_distance import TemporalDistanceConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
@@ -153,6 +155,8 @@ def tiny_model_config() -> WorldModelConfig:
         proposer=ProposerConfig(width=16, horizon=3),
         distance=TemporalDistanceConfig(width=16),
         decoder=DecoderConfig(width=16),
+        reward=RewardConfig(width=16),
+        disagreement=DisagreementConfig(heads=3, width=8),
     )
 
 
