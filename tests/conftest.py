@@ -226,3 +226,14 @@ def feeling_run(
     with Recording.open(reacher) as recording:
         Trainer(config, recording=recording, run=run, compute=cpu).train()
     return run
+
+
+@pytest.fixture(scope="session")
+def rewarded(tiny_train_config: TrainConfig, cpu: Compute, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run trained in gymnasium's Reacher, which has a reward. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("rewarded")
+    size = {"height": 32, "width": 32, "steps_per_frame": 2, "episode_frames": 10}
+    record(RecordConfig(env="Reacher-v5", frames=40, workers=1, **size), folder / "recording")
+    with Recording.open(folder / "recording") as recording:
+        Trainer(tiny_train_config, recording=recording, run=folder / "run", compute=cpu).train()
+    return folder / "run"

@@ -20,7 +20,7 @@ class DisagreementConfig:
     """
 
     heads: int = 5
-    width: int = 128
+    width: int = 64
 
     def __post_init__(self) -> None:
         for name, least in (("heads", 2), ("width", 1)):
