@@ -57,7 +57,7 @@ class Cart:
 
     reward = disagreement = SimpleNamespace(known=True)
 
-    def reward_between(self, before: Tensor, after: Tensor, actions: Tensor) -> Tensor:
+    def reward_of(self, before: Tensor, now: Tensor, after: Tensor, actions: Tensor) -> Tensor:
         """Most at 0.7."""
         assert actions.shape[-2:] == (4, 1)
         return -(after - 0.7).abs().squeeze(-1)

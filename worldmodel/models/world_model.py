@@ -149,13 +149,16 @@ class WorldModel(nn.Module):
         """
         return (goal - now) @ self.reach.T
 
-    def reward_between(self, before: Tensor, after: Tensor, actions: Tensor) -> Tensor:
-        """Tell the rewards of blocks `[..., K, A]`, in the actuators' units, from latents `[..., D]` before and after.
+    def reward_of(self, before: Tensor, now: Tensor, after: Tensor, actions: Tensor) -> Tensor:
+        """Tell the rewards of blocks `[..., K, A]`, in the actuators' units.
+
+        Args:
+            before, now, after: latents `[..., D]`, `now` where the block begins and `after` where it ends.
 
         Returns:
             `[...]`, in standard deviations from the mean of the recorded blocks' rewards.
         """
-        rewards: Tensor = self.reward(before, after, self.flatten_actions(actions))
+        rewards: Tensor = self.reward(before, now, after, self.flatten_actions(actions))
         return rewards
 
     def disagreement_about(self, before: Tensor, now: Tensor, actions: Tensor) -> Tensor:

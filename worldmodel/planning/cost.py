@@ -12,6 +12,7 @@ from worldmodel.errors import WorldModelError
 
 Between = Callable[[Tensor, Tensor], Tensor]
 OfBlock = Callable[[Tensor, Tensor, Tensor], Tensor]
+OfBlockDone = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ class PlanCost:
             `config.steps` weighs something.
         actions_between: maps the same to the actions between them, `[..., A]`, as shares of half the actuators' ranges;
             needed where `config.reach` weighs something.
-        reward_between: maps latents `[..., D]` before blocks and after them, and the blocks, `[..., K, A]`, to their
-            rewards, `[...]`; needed where `config.reward` weighs something.
-        disagreement_about: maps the latents `[..., D]` of the frame before and of that at which a block begins, and the
-            blocks, to the variance of what is forecast of them, `[...]`; needed where `config.disagreement` weighs
+        reward_of: maps the latents `[..., D]` of the frame before, of that at which a block begins and of that at which
+            it ends, and the blocks, `[..., K, A]`, to their rewards, `[...]`; needed where `config.reward` weighs
             something.
+        disagreement_about: maps the first two of these, and the blocks, to the variance of what is forecast of them,
+            `[...]`; needed where `config.disagreement` weighs something.
 
     Raises:
         WorldModelError: something weighs, and nobody tells it.
@@ -92,7 +93,7 @@ class PlanCost:
         seen: Tensor | None = None,
         steps_between: Between | None = None,
         actions_between: Between | None = None,
-        reward_between: OfBlock | None = None,
+        reward_of: OfBlockDone | None = None,
         disagreement_about: OfBlock | None = None,
     ) -> None:
         if config.asks_for_goal and goal is None:
@@ -103,7 +104,7 @@ class PlanCost:
         for name, told, who in (
             ("reach", actions_between, "actions_between, such as a model's"),
             ("steps", steps_between, "steps_between, such as a model's"),
-            ("reward", reward_between, "reward_between, such as a model's"),
+            ("reward", reward_of, "reward_of, such as a model's"),
             ("reward", seen, "latents of the frames seen"),
             ("disagreement", disagreement_about, "disagreement_about, such as a model's"),
             ("disagreement", seen, "latents of the frames seen"),
@@ -115,7 +116,7 @@ class PlanCost:
                 )
         self.config, self._goal, self._seen = config, goal, seen
         self._steps_between, self._actions_between = steps_between, actions_between
-        self._reward_between, self._disagreement_about = reward_between, disagreement_about
+        self._reward_of, self._disagreement_about = reward_of, disagreement_about
         self._middle, self._half = (high + low) / 2, (high - low) / 2
 
     def __call__(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -150,8 +151,8 @@ class PlanCost:
         """Return what blocks earn and how unsure they are, weighed, `[B, N]`; the path is `[B, N, 2 + H, D]`."""
         config, (before, now, after) = self.config, (path[:, :, :-2], path[:, :, 1:-1], path[:, :, 2:])
         cost = torch.zeros(path.shape[:2], device=path.device)
-        if config.reward and self._reward_between:
-            cost = cost - config.reward * self._reward_between(now, after, actions).mean(-1)
+        if config.reward and self._reward_of:
+            cost = cost - config.reward * self._reward_of(before, now, after, actions).mean(-1)
         if config.disagreement and self._disagreement_about:
             cost = cost + config.disagreement * self._disagreement_about(before, now, actions).mean(-1)
         return cost

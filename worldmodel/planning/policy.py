@@ -216,8 +216,8 @@ class PlanningPolicy:
             seen=seen,
             steps_between=model.steps_between,
             actions_between=model.actions_between,
-            reward_between=lambda before, after, actions: model.reward_between(
-                before, after, actions.repeat_interleave(hold, -2)
+            reward_of=lambda before, now, after, actions: model.reward_of(
+                before, now, after, actions.repeat_interleave(hold, -2)
             ),
             disagreement_about=lambda before, now, actions: model.disagreement_about(
                 before, now, actions.repeat_interleave(hold, -2)

@@ -86,8 +86,8 @@ class GuideStage(Stage):
             led = blocks[now[:, None] + ahead]
             proposal = proposal_error(model.proposer, latents[before], latents[now], latents[now + near], led, near)
             distance = distance_error(model.distance, latents[now], latents[now + far], far)
-            step = latents[now], latents[now + 1]
-            ensemble = ensemble_error(model.disagreement, latents[before], *step, blocks[now])
+            step = latents[before], latents[now], latents[now + 1]
+            ensemble = ensemble_error(model.disagreement, *step, blocks[now])
             losses = {"proposal": proposal, "distance": distance, "ensemble": ensemble}
             if self._rewarded:
                 right = model.reward.standardise(rewards[now])

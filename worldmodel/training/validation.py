@@ -151,15 +151,14 @@ class Validation:
         if not model.reward.known or not rewards_vary(self._rewards.flatten()):
             return None
         right = model.reward.standardise(self._rewards.to(latents.device))
-        told = model.reward(latents[:, :-1], latents[:, 1:], self._blocks(model, latents))
+        told = model.reward(_before(latents), latents[:, :-1], latents[:, 1:], self._blocks(model, latents))
         return 1 - float((told - right).square().mean() / right.var(correction=0))
 
     def _ensemble_errors(self, model: WorldModel, latents: Tensor) -> tuple[float | None, float | None]:
         """Return the error of the ensemble's mean, and the variance over its heads."""
         if not model.disagreement.known:
             return None, None
-        before = torch.cat([latents[:, :1], latents[:, :-2]], 1)  # nothing is known before the first frame
-        told = model.disagreement(before, latents[:, :-1], self._blocks(model, latents))
+        told = model.disagreement(_before(latents), latents[:, :-1], self._blocks(model, latents))
         steps = latents.diff(dim=1) / model.disagreement.scale
         return (told.mean(0) - steps).square().mean().item(), told.var(0).mean().item()
 
@@ -176,6 +175,11 @@ class Validation:
         with compute.autocast():
             latents = model.encode(frames)
             return latents, model.predictor(latents, visible, model.flatten_actions(actions), felt=felt).float()
+
+
+def _before(latents: Tensor) -> Tensor:
+    """Return the latents before those of each block of clips `[N, L, D]`, `[N, L - 1, D]`; the first is its own."""
+    return torch.cat([latents[:, :1], latents[:, :-2]], 1)
 
 
 def relative_spread(latents: Tensor) -> float:
