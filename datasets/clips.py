@@ -105,6 +105,19 @@ class Clips:
         self._felt.gather(position, offset, self._stride, felt)
         return ClipBatch(frames, actions.reshape(blocks), felt)
 
+    def rewards(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the rewards of the blocks in the clips of these numbers, `[B, L - 1]`: sums over control steps.
+
+        They are read from the disk.
+        """
+        position = np.searchsorted(self._first_clip, clips, side="right") - 1
+        offset = clips - self._first_clip[position]
+        first = self._recording.action_start[self._episodes[position]] + offset * self._block
+        steps = (self.length - 1) * self._block * self._stride
+        rows = [self._recording.read_rewards(start, start + steps) for start in first.tolist()]
+        sums: NDArray[np.float64] = np.reshape(rows, (len(clips), self.length - 1, -1)).sum(-1)
+        return sums
+
     def _take_frames(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.uint8]:
         frames = np.empty((len(position), self.length, *self._recording.frame_shape), np.uint8)
         if self._frames is not None:

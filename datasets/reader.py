@@ -193,6 +193,26 @@ class Recording:
         bounds = (self.frame_start[episode : episode + 2].tolist() for episode in episodes)
         return np.concatenate([self.read_felt(first, last) for first, last in bounds])
 
+    def read_rewards(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the rewards of control steps `start` to `stop`, which lie in one episode, `[stop - start]`."""
+        shard, first = self._locate(self._shard_actions, start)
+        rewards: NDArray[np.float64] = shard.read("reward", start - first, stop - first)
+        return rewards
+
+    def rewards_in(self, episodes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the reward of the action block after each whole frame of `episodes`, one after another, `[N]`.
+
+        It is the sum over the block's control steps; after an episode's last frame it is 0.
+        """
+        block = self.provenance.steps_per_frame
+        parts = []
+        for episode in episodes:
+            sums, first = np.zeros(self.whole_frames[episode]), int(self.action_start[episode])
+            if steps := (len(sums) - 1) * block:
+                sums[:-1] = self.read_rewards(first, first + steps).reshape(-1, block).sum(1)
+            parts.append(sums)
+        return np.concatenate(parts)
+
     def close(self) -> None:
         """Close all files in this process."""
         for shard in self._shards:

@@ -20,10 +20,12 @@ from worldmodel.datasets.schema import Ending, Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import DecoderConfig
+from worldmodel.models.disagreement import DisagreementConfig
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamicsConfig
 from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.proposal import ProposerConfig
+from worldmodel.models.reward import RewardConfig
 from worldmodel.models.temporal_distance import TemporalDistanceConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
@@ -153,6 +155,8 @@ def tiny_model_config() -> WorldModelConfig:
         proposer=ProposerConfig(width=16, horizon=3),
         distance=TemporalDistanceConfig(width=16),
         decoder=DecoderConfig(width=16),
+        reward=RewardConfig(width=16),
+        disagreement=DisagreementConfig(heads=3, width=8),
     )
 
 
@@ -222,3 +226,14 @@ def feeling_run(
     with Recording.open(reacher) as recording:
         Trainer(config, recording=recording, run=run, compute=cpu).train()
     return run
+
+
+@pytest.fixture(scope="session")
+def rewarded(tiny_train_config: TrainConfig, cpu: Compute, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run trained in gymnasium's Reacher, which has a reward. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("rewarded")
+    size = {"height": 32, "width": 32, "steps_per_frame": 2, "episode_frames": 10}
+    record(RecordConfig(env="Reacher-v5", frames=40, workers=1, **size), folder / "recording")
+    with Recording.open(folder / "recording") as recording:
+        Trainer(tiny_train_config, recording=recording, run=folder / "run", compute=cpu).train()
+    return folder / "run"

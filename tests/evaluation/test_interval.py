@@ -1,10 +1,10 @@
-"""Wilson intervals against published numbers."""
+"""Intervals against published numbers."""
 
 from __future__ import annotations
 
 import pytest
 
-from worldmodel.evaluation.interval import wilson
+from worldmodel.evaluation.interval import student, t95, wilson
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,19 @@ def test_it_reads_as_percentages() -> None:
 def test_impossible_counts_are_refused(successes: int, count: int) -> None:
     with pytest.raises(ValueError, match=f"{successes} successes of {count}"):
         wilson(successes, count)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "point"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (29, 2.04523), (1000, 1.96234)]
+)
+def test_the_points_of_students_t(freedom: int, point: float) -> None:
+    assert t95(freedom) == pytest.approx(point, rel=5e-6)  # NIST's table
+
+
+def test_the_interval_of_a_mean() -> None:
+    mean = student([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.77645 * (2.5 / 5) ** 0.5
+    assert (mean.value, mean.low, mean.high, mean.count) == pytest.approx((3, 3 - half, 3 + half, 5), abs=1e-4)
+    assert str(mean) == "3 [1.037, 4.963]"
+    with pytest.raises(ValueError, match="1 values; expected at least 2"):
+        student([1.0])

@@ -25,7 +25,7 @@ def model_of(name: str, size: int) -> WorldModel:
 @pytest.mark.parametrize(
     ("name", "parts", "millions"),
     [
-        ("tiny", ("encoder", "predictor", "inverse", "proposer", "distance", "decoder"), 2),
+        ("tiny", ("encoder", "predictor", "inverse", "proposer", "distance", "decoder", "reward", "disagreement"), 3),
         ("small", ("encoder",), 5),
         ("small", ("predictor",), 11),
         ("base", ("encoder",), 85),

@@ -55,6 +55,18 @@ class Cart:
     def actions_between(self, now: Tensor, goal: Tensor) -> Tensor:
         return (goal - now) / 0.2
 
+    reward = disagreement = SimpleNamespace(known=True)
+
+    def reward_of(self, before: Tensor, now: Tensor, after: Tensor, actions: Tensor) -> Tensor:
+        """Most at 0.7."""
+        assert actions.shape[-2:] == (4, 1)
+        return -(after - 0.7).abs().squeeze(-1)
+
+    def disagreement_about(self, before: Tensor, now: Tensor, actions: Tensor) -> Tensor:
+        """Sure where a push ends left of 0.5."""
+        assert actions.shape[-2:] == (4, 1)
+        return (now + 0.2 * actions.mean(-2) - 0.5).clamp_min(0).squeeze(-1)
+
 
 def picture(place: Tensor) -> Tensor:
     return (place * 255).round().clamp(0, 255).to(torch.uint8)[:, None, None, None].expand(-1, 4, 4, 3)
@@ -73,6 +85,50 @@ def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatc
         place = place + 0.2 * decision.actions[:, :, 0].mean(1)
         torch.testing.assert_close(decision.imagined[:, 0, 0], place, rtol=0, atol=0.01)
     assert (place - goal).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("planner", ["cem", "icem", "mppi", "gradient"])
+@pytest.mark.parametrize(("disagreement", "end"), [(0.0, 0.7), (10.0, 0.5)])
+def test_a_reward_is_enough(
+    cpu: Compute, monkeypatch: pytest.MonkeyPatch, planner: PlannerName, disagreement: float, end: float
+) -> None:
+    monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
+    cart: Any = Cart()
+    cost = CostConfig(mean=0.0, last=0.0, reward=1.0, disagreement=disagreement)
+    config = PlanningConfig(planner=planner, horizon=3, history=2, hold=2, cem=CEM, cost=cost)
+    policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
+    policy.reset()
+    place = torch.tensor([0.1, 0.9, 0.5])
+    for _ in range(8):
+        place = place + 0.2 * policy(picture(place)).actions[:, :, 0].mean(1)
+    assert (place - end).abs().max() < 0.05
+
+
+def test_a_cost_that_weighs_a_goal_asks_for_one(tiny_model: WorldModel, cpu: Compute) -> None:
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    with pytest.raises(WorldModelError, match=r"no goal images were given.*cost\.reward"):
+        policy.reset()
+
+
+def test_proposals_are_refused_where_there_is_no_goal(cpu: Compute) -> None:
+    cart: Any = Cart()
+    config = PlanningConfig(horizon=3, cost=CostConfig(mean=0.0, last=0.0, reward=1.0))
+    with pytest.raises(WorldModelError, match=r"'proposal'.*cem, icem or mppi"):
+        PlanningPolicy(config, model=cart, compute=cpu, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("cost", "what"),
+    [
+        (CostConfig(reward=0.5), r"cost\.reward is 0\.5.*knows no reward.*Reacher.*Record an environment"),
+        (CostConfig(disagreement=0.5), r"cost\.disagreement is 0\.5.*not learned.*Finish"),
+    ],
+)
+def test_what_the_model_has_not_learned_cannot_be_weighed(
+    tiny_model: WorldModel, cpu: Compute, cost: CostConfig, what: str
+) -> None:
+    with pytest.raises(WorldModelError, match=what):
+        PlanningPolicy(PlanningConfig(horizon=3, history=2, cost=cost), model=tiny_model, compute=cpu, seed=0)
 
 
 @pytest.mark.parametrize("hold", [0, 2])

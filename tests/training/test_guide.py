@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.objectives.draws import Draws
@@ -16,7 +17,7 @@ from worldmodel.training.device import Compute
 from worldmodel.training.forecast import EncodedFrames
 from worldmodel.training.guide import GuideStage, distance_error, proposal_error
 from worldmodel.training.processes import Processes
-from worldmodel.training.stage import StageConfig
+from worldmodel.training.stage import StageConfig, Step
 
 COUNTS = np.array([4, 1, 12, 7])  # frames of each episode; nothing follows in the second
 EPISODE = np.repeat(np.arange(4), COUNTS)
@@ -37,15 +38,37 @@ class Told:
         return torch.zeros(len(asked[0]), *self.shape)
 
 
-@pytest.fixture
-def pairs(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> tuple[Told, Told]:
-    """The pairs of a step, for proposals and for distances; a frame's latent is its number."""
+class ToldReward(Told):
+    """A reward head whose standardised rewards are the rewards."""
+
+    def fit(self, rewards: Tensor) -> None:
+        self.learned_from = rewards
+
+    def standardise(self, rewards: Tensor) -> Tensor:
+        return rewards.float()
+
+
+class ToldEnsemble(Told):
+    """An ensemble of one head."""
+
+    def fit(self, steps: Tensor) -> None:
+        self.learned_from, self.scale = steps, torch.tensor(2.0)
+
+    def __call__(self, *asked: Tensor) -> Tensor:
+        return super().__call__(*asked)[None]
+
+
+def step_of(
+    rewards: NDArray[np.float64], cpu: Compute, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, Step, GuideStage]:
+    """Return what the networks were asked in a step, and what it gave; a frame's latent is its number."""
     rows = torch.arange(int(COUNTS.sum())).float()[:, None]
     monkeypatch.setattr(guide, "encode_shared", lambda *_: EncodedFrames(rows, rows[:, None], rows[:, :0]))
     proposer, distance = Told(HORIZON, 1), Told()
     model: Any = SimpleNamespace(proposer=proposer, distance=distance, flatten_actions=lambda blocks: blocks[:, 0])
     model.config = SimpleNamespace(proposer=proposer.config)
-    recording: Any = SimpleNamespace(whole_frames=COUNTS)
+    model.reward, model.disagreement = ToldReward(), ToldEnsemble(1)
+    recording: Any = SimpleNamespace(whole_frames=COUNTS, rewards_in=lambda _: rewards)
     config = StageConfig(steps=1, batch=PAIRS, length=FARTHEST + 1)
     stage = GuideStage(config, recording=recording, episodes=np.arange(4), compute=cpu, processes=Processes())
     (compute_loss,) = next(stage.losses(model, 0))
@@ -53,12 +76,15 @@ def pairs(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> tuple[Told, Told]:
     assert torch.isfinite(first.loss)
     compute_loss(Draws(torch.Generator().manual_seed(0)))
     assert all(torch.equal(*same) for same in zip(*proposer.asked, strict=True))  # the draws decide
-    return proposer, distance
+    return model, first, stage
 
 
-def test_frames_and_goals_are_of_one_episode_and_as_far_apart_as_told(pairs: tuple[Told, Told]) -> None:
-    before, now, goal, ahead = (x.squeeze(-1).long().numpy() for x in pairs[0].asked[0])
-    far = pairs[1].asked[0][1][:, 0].long().numpy()
+def test_frames_and_goals_are_of_one_episode_and_as_far_apart_as_told(
+    cpu: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _, _ = step_of(np.zeros(24), cpu, monkeypatch)
+    before, now, goal, ahead = (x.squeeze(-1).long().numpy() for x in model.proposer.asked[0])
+    far = model.distance.asked[0][1][:, 0].long().numpy()
     assert np.array_equal(goal - now, ahead)
     for other, apart in ((goal, range(1, HORIZON + 1)), (far, range(1, FARTHEST + 1))):
         assert np.array_equal(EPISODE[now], EPISODE[other])
@@ -68,6 +94,26 @@ def test_frames_and_goals_are_of_one_episode_and_as_far_apart_as_told(pairs: tup
     assert np.array_equal(before[begun], now[begun])
     assert set(now - before) == {0, 1}
     assert (now == before)[~begun].mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_rewards_and_steps_are_those_of_the_block_that_follows(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = np.arange(24.0) ** 2
+    model, step, stage = step_of(rewards, cpu, monkeypatch)
+    before, now, *_ = model.proposer.asked[0]
+    assert all(map(torch.equal, model.reward.asked[0], (before, now, now + 1, now)))  # a block's number is its row's
+    assert all(map(torch.equal, model.disagreement.asked[0], (before, now, now)))
+    assert step.logs["reward"].item() == pytest.approx(now.square().square().mean().item())  # told 0 of row squared
+    assert step.logs["ensemble"].item() == pytest.approx(0.25)  # told 0 of a step of 1, on a scale of 2
+    assert len(model.reward.learned_from) == len(model.disagreement.learned_from) == 20  # all that something follows
+    assert stage.trains == {"proposer", "distance", "disagreement", "reward"}
+
+
+def test_of_rewards_that_never_change_nothing_is_learned(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = np.where(np.isin(np.arange(24), (3, 4, 16, 23)), 0.0, 0.3)  # 0 after an episode's last frame
+    model, step, stage = step_of(rewards, cpu, monkeypatch)
+    assert not model.reward.asked
+    assert step.logs.keys() == {"proposal", "distance", "ensemble"}
+    assert "reward" not in stage.trains
 
 
 def test_only_blocks_that_lead_to_the_goal_count() -> None:

@@ -273,6 +273,7 @@ def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latent
         "proposer",
         "reach",
         "distance",
+        "disagreement",
         "decoder",
     }
     assert {name for name in changed if name.startswith("encoder")} == {

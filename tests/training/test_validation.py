@@ -25,6 +25,8 @@ def test_what_is_measured_and_drawn(trained: Path, reacher: Path, cpu: Compute) 
         "valid/copy_last_3",
         "valid/proposal",
         "valid/mean_action",
+        "valid/ensemble",
+        "valid/disagreement",
         "latent/rank",
         "latent/spread",
     }

@@ -33,6 +33,7 @@ COMMANDS = {
     "compare": "Train every objective on one recording, and put what each has learned into one table.",
     "benchmark": "Record, train and evaluate tasks with several training seeds, one row of results each.",
     "plan": "Control towards goal images with a trained model, and measure how well.",
+    "earn": "Plan for the reward of an environment, without a goal, and measure what is earned.",
     "pool": "Pool the reports of several training seeds into one row.",
     "view": "Make videos and pictures of a recording or of what a model imagines.",
 }

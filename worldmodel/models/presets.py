@@ -10,7 +10,7 @@ from worldmodel.models.vit import ViTEncoderConfig
 from worldmodel.models.world_model import WorldModelConfig
 
 TINY = WorldModelConfig()
-"""About 2 million parameters: learns in minutes on a processor's two cores."""
+"""About 3 million parameters: learns in minutes on a processor's two cores."""
 
 SMALL = WorldModelConfig(
     latent=192,

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from worldmodel.errors import WorldModelError
 from worldmodel.models.conv import ConvEncoderConfig
 from worldmodel.models.decoder import Decoder, DecoderConfig
+from worldmodel.models.disagreement import Disagreement, DisagreementConfig
 from worldmodel.models.encoders import EncoderConfig, make_encoder
 from worldmodel.models.interface import Interface
 from worldmodel.models.inverse import InverseDynamics, InverseDynamicsConfig
 from worldmodel.models.predictor import Predictor, PredictorConfig
 from worldmodel.models.proposal import Proposer, ProposerConfig
+from worldmodel.models.reward import RewardConfig, RewardHead
 from worldmodel.models.temporal_distance import TemporalDistance, TemporalDistanceConfig
 
 
@@ -36,6 +38,8 @@ class WorldModelConfig:
     proposer: ProposerConfig = field(default_factory=ProposerConfig)
     distance: TemporalDistanceConfig = field(default_factory=TemporalDistanceConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    disagreement: DisagreementConfig = field(default_factory=DisagreementConfig)
 
 
 class WorldModel(nn.Module):
@@ -73,6 +77,8 @@ class WorldModel(nn.Module):
         self.proposer = Proposer(config.proposer, latent=config.latent, action=interface.block)
         self.distance = TemporalDistance(config.distance, latent=config.latent)
         self.decoder = Decoder(config.decoder, **size)
+        self.reward = RewardHead(config.reward, latent=config.latent, action=interface.block)
+        self.disagreement = Disagreement(config.disagreement, latent=config.latent, action=interface.block)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("reach", torch.zeros(len(interface.low), config.latent))  # see `fit_reach`
         self.register_buffer("low", torch.tensor(interface.low), persistent=False)
@@ -144,6 +150,29 @@ class WorldModel(nn.Module):
             `[..., A]`, as shares of half the actuators' ranges; not within them where a block is not enough.
         """
         return (goal - now) @ self.reach.T
+
+    def reward_of(self, before: Tensor, now: Tensor, after: Tensor, actions: Tensor) -> Tensor:
+        """Tell the rewards of blocks `[..., K, A]`, in the actuators' units.
+
+        Args:
+            before, now, after: latents `[..., D]`, `now` where the block begins and `after` where it ends.
+
+        Returns:
+            `[...]`, in standard deviations from the mean of the recorded blocks' rewards.
+        """
+        rewards: Tensor = self.reward(before, now, after, self.flatten_actions(actions))
+        return rewards
+
+    def disagreement_about(self, before: Tensor, now: Tensor, actions: Tensor) -> Tensor:
+        """Tell how unlike each other forecasts of what blocks `[..., K, A]` lead to are.
+
+        Args:
+            before, now: latents `[..., D]` of the frame before and of the one at which the block begins.
+
+        Returns:
+            `[...]`: 1 is as large as the variance of the latents' steps.
+        """
+        return self.disagreement.variance(before, now, self.flatten_actions(actions))
 
     def picture(self, latents: Tensor) -> Tensor:
         """Draw latents `[..., D]` as frames `[..., H, W, 3]`, uint8."""

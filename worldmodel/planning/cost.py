@@ -10,6 +10,10 @@ from torch import Tensor
 
 from worldmodel.errors import WorldModelError
 
+Between = Callable[[Tensor, Tensor], Tensor]
+OfBlock = Callable[[Tensor, Tensor, Tensor], Tensor]
+OfBlockDone = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class CostConfig:
@@ -25,6 +29,10 @@ class CostConfig:
         effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
         steps: frames that remain from the plan's end to the goal, as a learned network tells.
         reach: see above; it brings the robot itself to its place, which among all that is seen weighs little.
+        reward: mean over the plan of its blocks' rewards, as a learned network tells, in standard deviations of the
+            recorded ones; it lowers the cost.
+        disagreement: mean over the plan of the variance among several networks' forecasts of each block, where 1 is the
+            variance of the latents' steps: asks to stay where the world is known.
     """
 
     mean: float = 1.0
@@ -33,28 +41,43 @@ class CostConfig:
     effort: float = 0.0
     steps: float = 0.0
     reach: float = 1.0
+    reward: float = 0.0
+    disagreement: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = [getattr(self, entry.name) for entry in fields(self)]
-        parts = (self.mean, self.last, self.least, self.effort, self.steps)  # reach only adds to the first three
-        if not all(0 <= weight < float("inf") for weight in weights) or not any(parts):
+        weights = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        alone = [weight for name, weight in weights.items() if name != "reach"]  # which only adds to the first three
+        if not all(0 <= weight < float("inf") for weight in weights.values()) or not any(alone):
             raise WorldModelError(
-                f"The weights of the cost are {weights}; expected 0 or more each, and one above 0 beside reach."
+                f"The weights of the cost are {list(weights.values())} ({', '.join(weights)}); expected 0 or more "
+                "each, and one above 0 beside reach."
             )
+
+    @property
+    def asks_for_goal(self) -> bool:
+        """Whether a part that looks at the goal weighs something."""
+        return any((self.mean, self.last, self.least, self.steps))
 
 
 class PlanCost:
     """The weighted sum of a plan's costs; what weighs nothing is not computed.
 
-    Shapes: B starts, N candidates, H blocks, K steps in a block, A actuators, D latent.
+    Shapes: B starts, N candidates, H blocks, K steps in a block, A actuators, D latent, C frames seen.
 
     Args:
-        goal: latents of the goal images, `[B, D]`.
         low, high: actuator bounds `[A]`.
+        goal: latents of the goal images, `[B, D]`; needed where `config.asks_for_goal`.
+        seen: latents of the last frames, `[B, C, D]`, the present one last; needed where `config.reward` or
+            `config.disagreement` weighs something.
         steps_between: maps latents `[..., D]` and goals `[..., D]` to the frames between them, `[...]`; needed where
             `config.steps` weighs something.
         actions_between: maps the same to the actions between them, `[..., A]`, as shares of half the actuators' ranges;
             needed where `config.reach` weighs something.
+        reward_of: maps the latents `[..., D]` of the frame before, of that at which a block begins and of that at which
+            it ends, and the blocks, `[..., K, A]`, to their rewards, `[...]`; needed where `config.reward` weighs
+            something.
+        disagreement_about: maps the first two of these, and the blocks, to the variance of what is forecast of them,
+            `[...]`; needed where `config.disagreement` weighs something.
 
     Raises:
         WorldModelError: something weighs, and nobody tells it.
@@ -64,29 +87,53 @@ class PlanCost:
         self,
         config: CostConfig,
         *,
-        goal: Tensor,
         low: Tensor,
         high: Tensor,
-        steps_between: Callable[[Tensor, Tensor], Tensor] | None = None,
-        actions_between: Callable[[Tensor, Tensor], Tensor] | None = None,
+        goal: Tensor | None = None,
+        seen: Tensor | None = None,
+        steps_between: Between | None = None,
+        actions_between: Between | None = None,
+        reward_of: OfBlockDone | None = None,
+        disagreement_about: OfBlock | None = None,
     ) -> None:
-        if config.reach and actions_between is None:
+        if config.asks_for_goal and goal is None:
             raise WorldModelError(
-                f"cost.reach is {config.reach}, and nothing tells the actions between two latents; expected "
-                "actions_between, such as a model's, or a weight of 0."
+                "The cost weighs the way to a goal, and there is none; expected a goal, or weights of 0 for mean, "
+                "last, least and steps."
             )
-        if config.steps and steps_between is None:
-            raise WorldModelError(
-                f"cost.steps is {config.steps}, and nothing tells the steps between two latents; expected "
-                "steps_between, such as a model's, or a weight of 0."
-            )
-        self.config, self._goal = config, goal
+        for name, told, who in (
+            ("reach", actions_between, "actions_between, such as a model's"),
+            ("steps", steps_between, "steps_between, such as a model's"),
+            ("reward", reward_of, "reward_of, such as a model's"),
+            ("reward", seen, "latents of the frames seen"),
+            ("disagreement", disagreement_about, "disagreement_about, such as a model's"),
+            ("disagreement", seen, "latents of the frames seen"),
+        ):
+            if getattr(config, name) and told is None:
+                raise WorldModelError(
+                    f"cost.{name} is {getattr(config, name)}, and nothing tells what it weighs; expected {who}, or a "
+                    "weight of 0."
+                )
+        self.config, self._goal, self._seen = config, goal, seen
         self._steps_between, self._actions_between = steps_between, actions_between
+        self._reward_of, self._disagreement_about = reward_of, disagreement_about
         self._middle, self._half = (high + low) / 2, (high - low) / 2
 
     def __call__(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Map latents `[B, N, H, D]` and actions `[B, N, H, K, A]` to costs `[B, N]`."""
-        config, goal = self.config, self._goal[:, None, None]
+        config = self.config
+        cost = torch.zeros(latents.shape[:2], device=latents.device)
+        if self._goal is not None:
+            cost = cost + self._to_goal(latents, self._goal[:, None, None])
+        if config.effort:
+            cost = cost + config.effort * ((actions - self._middle) / self._half).square().mean((-1, -2, -3))
+        if (config.reward or config.disagreement) and self._seen is not None:
+            cost = cost + self._on_the_way(_path(self._seen, latents), actions)
+        return cost
+
+    def _to_goal(self, latents: Tensor, goal: Tensor) -> Tensor:
+        """Return what is left to the goal `[B, 1, 1, D]`, weighed, `[B, N]`."""
+        config = self.config
         cost = torch.zeros(latents.shape[:2], device=latents.device)
         if config.mean or config.last or config.least:
             distance = (latents - goal).square().mean(-1)
@@ -95,10 +142,23 @@ class PlanCost:
             cost = cost + config.mean * distance.mean(-1) + config.last * distance[..., -1]
             if config.least:
                 cost = cost + config.least * distance.amin(-1)
-        if config.effort:
-            cost = cost + config.effort * ((actions - self._middle) / self._half).square().mean((-1, -2, -3))
         if config.steps and self._steps_between:
-            cost = cost + config.steps * self._steps_between(
-                latents[:, :, -1], goal[:, :, 0].expand_as(latents[:, :, -1])
-            )
+            last = latents[:, :, -1]
+            cost = cost + config.steps * self._steps_between(last, goal[:, :, 0].expand_as(last))
         return cost
+
+    def _on_the_way(self, path: Tensor, actions: Tensor) -> Tensor:
+        """Return what blocks earn and how unsure they are, weighed, `[B, N]`; the path is `[B, N, 2 + H, D]`."""
+        config, (before, now, after) = self.config, (path[:, :, :-2], path[:, :, 1:-1], path[:, :, 2:])
+        cost = torch.zeros(path.shape[:2], device=path.device)
+        if config.reward and self._reward_of:
+            cost = cost - config.reward * self._reward_of(before, now, after, actions).mean(-1)
+        if config.disagreement and self._disagreement_about:
+            cost = cost + config.disagreement * self._disagreement_about(before, now, actions).mean(-1)
+        return cost
+
+
+def _path(seen: Tensor, latents: Tensor) -> Tensor:
+    """Put the last two frames seen before each plan's own; where only one was seen, it twice. `[B, N, 2 + H, D]`."""
+    last = torch.stack([seen[:, max(0, seen.shape[1] - 2)], seen[:, -1]], 1)
+    return torch.cat([last[:, None].expand(-1, latents.shape[1], -1, -1), latents], 2)

@@ -73,6 +73,9 @@ class PlanningPolicy:
         model: the world model, ready to use.
         compute: device and precision.
         seed: makes the plans repeatable.
+
+    Raises:
+        WorldModelError: a setting does not fit the model, or the cost weighs what the model has not learned.
     """
 
     def __init__(self, config: PlanningConfig, *, model: WorldModel, compute: Compute, seed: int) -> None:
@@ -88,6 +91,13 @@ class PlanningPolicy:
                 f"history is {config.history}; expected 1 to {positions - config.horizon}: with the horizon of "
                 f"{config.horizon} it must fit the {positions} frames that the model was trained on."
             )
+        _check_learned(config.cost, model)
+        if config.planner == "proposal" and not config.cost.asks_for_goal:
+            raise WorldModelError(
+                "The planner 'proposal' proposes ways to a goal, and the cost weighs none; expected a weight for "
+                "cost.mean, cost.last, cost.least or cost.steps, or a planner that needs no goal, such as "
+                "cem, icem or mppi."
+            )
         self.config, self._model, self._compute = config, model, compute
         self._generator = torch.Generator(compute.device).manual_seed(seed)
         self._space = PlanSpace(model.low, model.high, config.horizon, steps // self._hold)
@@ -96,9 +106,20 @@ class PlanningPolicy:
         self._imagination = Imagination(model, hold=self._hold, dtype=dtype)
 
     @torch.no_grad()
-    def reset(self, goals: Tensor) -> None:
-        """Begin episodes with these goal images, `[B, H, W, 3]` uint8."""
-        self.aim(goals)
+    def reset(self, goals: Tensor | None = None) -> None:
+        """Begin episodes with these goal images, `[B, H, W, 3]` uint8; without any where the cost weighs no goal.
+
+        Raises:
+            WorldModelError: the cost asks for a goal, and there is none.
+        """
+        if goals is None and self.config.cost.asks_for_goal:
+            raise WorldModelError(
+                "The cost weighs the way to a goal, and no goal images were given. Give some to reset, or set the "
+                "weights cost.mean, cost.last, cost.least and cost.steps to 0, beside one for cost.reward."
+            )
+        self._goal: Tensor | None = None
+        if goals is not None:
+            self.aim(goals)
         self._latents: list[Tensor] = []
         self._felt: list[Tensor] = []
         self._blocks: list[Tensor] = []
@@ -109,14 +130,6 @@ class PlanningPolicy:
         """Take other goal images, `[B, H, W, 3]` uint8, in the midst of the episodes."""
         with self._compute.autocast():
             self._goal = self._model.encode(goals.to(self._compute.device))
-        self._cost = PlanCost(
-            self.config.cost,
-            goal=self._goal,
-            low=self._space.low,
-            high=self._space.high,
-            steps_between=self._model.steps_between,
-            actions_between=self._model.actions_between,
-        )
 
     @torch.no_grad()
     def __call__(
@@ -185,12 +198,31 @@ class PlanningPolicy:
             model_seconds += time.perf_counter() - began
             return imagined
 
-        problem = Problem(rollout, self._cost, len(latents), self._proposals(latents), watch)
+        problem = Problem(rollout, self._cost(latents), len(latents), self._proposals(latents), watch)
         plan = self._planner.plan(problem, generator=self._generator, warm=self._warm, deadline=deadline)
         imagined = rollout(plan.actions[:, None])[:, 0]
         self._warm = torch.cat([plan.actions[:, 1:], plan.actions[:, -1:]], 1)
         block = plan.actions[:, 0].repeat_interleave(self._hold, dim=1)
         return Decision(block, plan, imagined, time.perf_counter() - started, model_seconds)
+
+    def _cost(self, seen: Tensor) -> PlanCost:
+        """Return what plans cost after the frames whose latents are `seen`, `[B, C, D]`."""
+        model, hold = self._model, self._hold
+        return PlanCost(
+            self.config.cost,
+            low=self._space.low,
+            high=self._space.high,
+            goal=self._goal,
+            seen=seen,
+            steps_between=model.steps_between,
+            actions_between=model.actions_between,
+            reward_of=lambda before, now, after, actions: model.reward_of(
+                before, now, after, actions.repeat_interleave(hold, -2)
+            ),
+            disagreement_about=lambda before, now, actions: model.disagreement_about(
+                before, now, actions.repeat_interleave(hold, -2)
+            ),
+        )
 
     def _nothing_done(self, robots: int) -> Tensor:
         """Return no blocks, `[B, 0, K, A]`."""
@@ -198,7 +230,23 @@ class PlanningPolicy:
         return torch.zeros(robots, 0, steps * self._hold, actuators, device=self._compute.device)
 
     def _proposals(self, latents: Tensor) -> Tensor | None:
-        if self.config.planner != "proposal":
+        if self.config.planner != "proposal" or self._goal is None:
             return None
         before = latents[:, max(0, latents.shape[1] - 2)]
         return self._model.propose(before, latents[:, -1], self._goal, horizon=self.config.horizon, hold=self._hold)
+
+
+def _check_learned(cost: CostConfig, model: WorldModel) -> None:
+    """Refuse to weigh what the model has not learned."""
+    if cost.reward and not model.reward.known:
+        raise WorldModelError(
+            f"cost.reward is {cost.reward}, and this model knows no reward: its recording of "
+            f"'{model.interface.env}' has none that varies, or its training stopped before the stage 'guide'. "
+            "Record an environment with a reward, such as dm_control/cheetah-run or HalfCheetah-v5, and train on that; "
+            "or set cost.reward to 0."
+        )
+    if cost.disagreement and not model.disagreement.known:
+        raise WorldModelError(
+            f"cost.disagreement is {cost.disagreement}, and this model has not learned it: its training stopped before "
+            "the stage 'guide'. Finish it with the command that began it, or set cost.disagreement to 0."
+        )

@@ -31,7 +31,8 @@ class TrainConfig:
         tune: encoder and predictor together, by `dynamics`, after an objective that trains no predictor; None
             leaves the encoder as the objective made it.
         forecast: the predictor alone, on the latents of the frozen encoder.
-        guide: proposer and temporal distance, on the same, from pairs of frames within `guide.length` frames.
+        guide: proposer, temporal distance, reward and disagreement, on the same, from pairs of frames within
+            `guide.length` frames.
         draw: the decoder alone, on the same.
         minutes: wall-clock time for all stages, min, which they share by their `share`, each with its whole schedule;
             None takes as many steps as they say.

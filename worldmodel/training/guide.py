@@ -1,4 +1,4 @@
-"""Learn to guide plans: what to try, and how far it is, from how the recording got from frame to frame."""
+"""Learn to guide plans: what to try, how far it is, what it earns, and how sure that is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worldmodel.datasets.reader import Recording
+from worldmodel.models.disagreement import Disagreement
 from worldmodel.models.proposal import Proposer
+from worldmodel.models.reward import rewards_vary
 from worldmodel.models.temporal_distance import TemporalDistance
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
@@ -22,10 +24,10 @@ from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 
 
 class GuideStage(Stage):
-    """Proposals and distances in time are learned on the latents of a frozen encoder, in their last basis.
+    """Proposals, distances in time, rewards and disagreement are learned on a frozen encoder's latents.
 
     Goals are later frames of the same episode: for proposals within the proposer's horizon, for distances anywhere
-    within `config.length` frames. Without actions, distances are learned alone.
+    within `config.length` frames. Without actions there are no proposals; rewards are learned where they vary.
 
     Shapes: B pairs, H blocks, D latent, U size of a flat action block, R recorded frames.
 
@@ -35,7 +37,6 @@ class GuideStage(Stage):
 
     NO_BEFORE = 0.1  # share of the pairs that are told no frame before, as at the beginning of an episode
     name = "guide"
-    trains = frozenset({"proposer", "distance"})
 
     def __init__(
         self,
@@ -49,6 +50,14 @@ class GuideStage(Stage):
         super().__init__(config)
         self._recording, self._episodes = recording, episodes
         self._compute, self._processes = compute, processes
+        self._passed, self._left = _places(recording.whole_frames[episodes])
+        self._rewards = torch.from_numpy(recording.rewards_in(episodes))
+        self._rewarded = rewards_vary(self._rewards[self._left > 0])
+
+    @property
+    def trains(self) -> frozenset[str]:
+        parts = frozenset({"proposer", "distance", "disagreement"})
+        return parts | {"reward"} if self._rewarded else parts
 
     @property
     def frames(self) -> int:
@@ -60,8 +69,10 @@ class GuideStage(Stage):
         encoded = encode_shared(model, self._recording, self._episodes, self._compute, self._processes)
         latents = encoded.latents
         blocks = F.pad(model.flatten_actions(encoded.blocks), (0, 0, 0, horizon))  # of the last row, too, H follow
-        passed, left = (x.to(device) for x in _places(self._recording.whole_frames[self._episodes]))
+        passed, left, rewards = (x.to(device) for x in (self._passed, self._left, self._rewards))
         starts = left.nonzero()[:, 0]
+        model.disagreement.fit(latents[starts + 1] - latents[starts])
+        model.reward.fit(rewards[starts])
         ahead = torch.arange(horizon, device=device)
         rows_each = config.batch // self._processes.count // config.accumulate
 
@@ -75,7 +86,13 @@ class GuideStage(Stage):
             led = blocks[now[:, None] + ahead]
             proposal = proposal_error(model.proposer, latents[before], latents[now], latents[now + near], led, near)
             distance = distance_error(model.distance, latents[now], latents[now + far], far)
-            return Step(proposal + distance, {"proposal": proposal.detach(), "distance": distance.detach()})
+            step = latents[before], latents[now], latents[now + 1]
+            ensemble = ensemble_error(model.disagreement, *step, blocks[now])
+            losses = {"proposal": proposal, "distance": distance, "ensemble": ensemble}
+            if self._rewarded:
+                right = model.reward.standardise(rewards[now])
+                losses["reward"] = F.mse_loss(model.reward(*step, blocks[now]).float(), right)
+            return Step(torch.stack(list(losses.values())).sum(), {name: x.detach() for name, x in losses.items()})
 
         while True:
             yield [compute_loss] * config.accumulate
@@ -103,6 +120,18 @@ def distance_error(distance: TemporalDistance, now: Tensor, goal: Tensor, ahead:
     told = torch.stack([distance(now, goal), distance(now, now)]).float()
     right = torch.stack([ahead, torch.zeros_like(ahead)]).to(told.dtype)
     return F.smooth_l1_loss(told.log1p(), right.log1p())
+
+
+def ensemble_error(ensemble: Disagreement, before: Tensor, now: Tensor, after: Tensor, block: Tensor) -> Tensor:
+    """Return the mean squared error of each head's step, from `now` to `after`, as a share of the steps' variance.
+
+    Args:
+        before, now, after: latents `[B, D]`.
+        block: `[B, U]`, what was done from now to after, in [-1, 1].
+    """
+    told = ensemble(before, now, block).float()
+    smallest = torch.finfo(ensemble.scale.dtype).tiny  # where nothing ever moves
+    return F.mse_loss(told, ((after - now) / ensemble.scale.clamp_min(smallest)).expand_as(told))
 
 
 def _places(counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
