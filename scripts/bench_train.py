@@ -260,6 +260,7 @@ def measure(
             episodes=episodes,
             compute=compute,
             processes=Processes(),
+            reach_weight=config.reach_weight,
             certainty_floor=config.certainty_floor,
         ),
     ):

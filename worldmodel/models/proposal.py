@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,20 @@ from worldmodel.errors import WorldModelError
 
 @dataclass(frozen=True)
 class ProposerConfig:
-    """A perceptron with two hidden layers.
+    """A perceptron.
 
     Attributes:
         width: of the hidden layers.
+        depth: how many there are.
         horizon: H, blocks in a proposed plan, and the farthest goal, in frames.
     """
 
-    width: int = 256
+    width: int = 512
+    depth: int = 3
     horizon: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("width", "horizon"):
+        for name in ("width", "depth", "horizon"):
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} of the proposer is {getattr(self, name)}; expected at least 1.")
 
@@ -45,10 +48,9 @@ class Proposer(nn.Module):
         super().__init__()
         self.config = config
         width, horizon = config.width, config.horizon
-        self.layers = nn.Sequential(
-            *(nn.Linear(3 * latent + horizon, width), nn.GELU("tanh"), nn.Linear(width, width), nn.GELU("tanh")),
-            nn.Linear(width, horizon * action),
-        )
+        sizes = 3 * latent + horizon, *(width for _ in range(config.depth))
+        hidden = (layer for size in pairwise(sizes) for layer in (nn.Linear(*size), nn.GELU("tanh")))
+        self.layers = nn.Sequential(*hidden, nn.Linear(width, horizon * action))
 
     def forward(self, before: Tensor, now: Tensor, goal: Tensor, ahead: Tensor) -> Tensor:
         """Map latents `[B, D]` of the frame before, of this one and of the goal to blocks `[B, H, U]` in [-1, 1].

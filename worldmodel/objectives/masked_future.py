@@ -173,6 +173,7 @@ def forecast_error(
     draws: Draws,
     *,
     felt: Tensor | None = None,
+    emphasis: Tensor | None = None,
 ) -> Tensor:
     """Hide the end of each clip and return the mean squared error of its forecast, a scalar.
 
@@ -184,6 +185,7 @@ def forecast_error(
         actions: `[B, L - 1, K, A]`.
         draws: how many frames each clip shows, which clips lose their actions, and which what was felt.
         felt: `[B, L, P]`, what the robot felt at each frame, where the model has proprioception.
+        emphasis: `[E, D]`; squared errors along each of these rows count in addition. None counts none twice.
     """
     b, length = latents.shape[:2]
     if config.visible >= length:
@@ -200,7 +202,11 @@ def forecast_error(
     def forecast_after(seen: Tensor, count: Tensor, felt: Tensor | None) -> tuple[Tensor, Tensor]:
         visible = positions < count
         forecast = model.predictor(seen, visible, blocks, acted, felt=felt, feels=feels).float()
-        error = (forecast - targets).square().mean(-1).masked_fill(visible, 0)
+        gap = forecast - targets
+        squares = gap.square().mean(-1)
+        if emphasis is not None:
+            squares = squares + (gap @ emphasis.T).square().sum(-1)
+        error = squares.masked_fill(visible, 0)
         return forecast, (error.sum(1) / (length - count[:, 0]).clamp_min(1)).mean()
 
     forecast, error = forecast_after(latents, count, felt)

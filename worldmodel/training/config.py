@@ -38,6 +38,7 @@ class TrainConfig:
             None takes as many steps as they say.
         whiten_floor: when the encoder has learned, the latents are whitened; variances below this share of the
             largest are taken for noise.
+        reach_weight: when the predictor learns alone, the weight of errors in what the robot moves itself, in actions.
         certainty_floor: when the predictor has learned, distances are weighed by how certain it is; variances of its
             errors below this share of the largest are raised towards it.
         held_out: share of the episodes that is not trained on: validation and goals come from them.
@@ -56,19 +57,20 @@ class TrainConfig:
     tune: StageConfig | None = None
     forecast: StageConfig = field(
         default_factory=lambda: StageConfig(
-            steps=4000, batch=128, length=8, share=0.45, optimiser=OptimiserConfig(2e-3)
+            steps=4000, batch=128, length=8, share=0.35, optimiser=OptimiserConfig(2e-3)
         )
     )
     guide: StageConfig = field(
         default_factory=lambda: StageConfig(
-            steps=2000, batch=512, length=26, share=0.05, optimiser=OptimiserConfig(1e-3)
+            steps=3000, batch=512, length=26, share=0.15, optimiser=OptimiserConfig(1e-3)
         )
     )
     draw: StageConfig = field(
-        default_factory=lambda: StageConfig(steps=800, batch=8, length=5, share=0.1, optimiser=OptimiserConfig(3e-3))
+        default_factory=lambda: StageConfig(steps=800, batch=8, length=5, share=0.05, optimiser=OptimiserConfig(3e-3))
     )
     minutes: float | None = None
     whiten_floor: float = 0.0001
+    reach_weight: float = 0.15
     certainty_floor: float = 0.01
     held_out: float = 0.1
     log_every: int = 100
@@ -98,7 +100,7 @@ class TrainConfig:
                     f"visible is {self.masking.visible} and {stage}.length {length}; expected fewer, so that something "
                     "is masked."
                 )
-        for name in ("whiten_floor", "certainty_floor"):
+        for name in ("whiten_floor", "reach_weight", "certainty_floor"):
             if not getattr(self, name) >= 0:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("log_every", "save_every"):

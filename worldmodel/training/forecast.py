@@ -32,10 +32,11 @@ class ForecastStage(Stage):
     Args:
         masking: what is hidden of a clip.
         recording, episodes: to learn from.
+        reach_weight: of errors in what a robot moves itself, in actions (see `fit_reach`), beside those of the latent.
         certainty_floor: in the end, distances are weighed by what is certain, see `weigh_by_certainty`.
     """
 
-    ERROR_CLIPS = 4000  # whose forecasts tell what is certain
+    SOME_CLIPS = 4000  # that tell what moves with the actions, and whose forecasts tell what is certain
     name = "forecast"
     trains = frozenset({"predictor"})
 
@@ -48,10 +49,11 @@ class ForecastStage(Stage):
         episodes: NDArray[np.int64],
         compute: Compute,
         processes: Processes,
+        reach_weight: float,
         certainty_floor: float,
     ) -> None:
         super().__init__(config)
-        self._certainty_floor = certainty_floor
+        self._reach_weight, self._certainty_floor = reach_weight, certainty_floor
         self._masking, self._compute, self._processes = masking, compute, processes
         self._recording, self._episodes = recording, episodes
 
@@ -61,13 +63,15 @@ class ForecastStage(Stage):
         starts = _clip_starts(self._recording.whole_frames[self._episodes], config.length).to(self._compute.device)
         offsets = torch.arange(config.length, device=starts.device)
         self._encoded, self._starts = encoded, starts
+        model.reach.copy_(self._fit_reach(model))
+        emphasis = self._reach_weight**0.5 * model.reach if self._reach_weight else None
         rows_each = config.batch // self._processes.count // config.accumulate
 
         def compute_loss(draws: Draws) -> Step:
             rows = starts[draws.integers(0, len(starts), rows_each, 1)] + offsets
             latents, blocks = encoded.latents[rows], encoded.blocks[rows[:, :-1]]
             felt = encoded.felt[rows]
-            loss = forecast_error(model, latents, latents, blocks, self._masking, draws, felt=felt)
+            loss = forecast_error(model, latents, latents, blocks, self._masking, draws, felt=felt, emphasis=emphasis)
             return Step(loss, {"forecast": loss.detach()})
 
         while True:
@@ -75,23 +79,28 @@ class ForecastStage(Stage):
 
     @torch.no_grad()
     def finish(self, model: WorldModel) -> None:
-        """Weigh distances by what is certain, and tell what a robot moves itself, from some clips, evenly chosen."""
+        """Weigh distances by what is certain."""
         encoded, length, visible = self._encoded, self.config.length, self._masking.visible
-        chosen = self._starts[torch.from_numpy(evenly(len(self._starts), self.ERROR_CLIPS)).to(self._starts.device)]
         model.eval()
-        errors, steps, actions = [], [], []
-        for part in torch.split(chosen, self.config.batch):
+        errors = []
+        for part in torch.split(self._chosen(), self.config.batch):
             rows = part[:, None] + torch.arange(length, device=part.device)
             shown = (torch.arange(length, device=part.device) < visible).expand(len(rows), -1)
             blocks, felt = model.flatten_actions(encoded.blocks[rows[:, :-1]]), encoded.felt[rows]
             with self._compute.autocast():
                 forecast = model.predictor(encoded.latents[rows], shown, blocks, felt=felt).float()
-            steps.append(encoded.latents[rows].diff(dim=1).flatten(0, 1))
-            actions.append(model.scale_actions(encoded.blocks[rows[:, :-1]]).mean(-2).flatten(0, 1))
             errors.append((forecast - encoded.latents[rows])[:, visible:].flatten(0, 1))
         model.train()
-        model.reach.copy_(fit_reach(torch.cat(steps), torch.cat(actions)))
         weigh_by_certainty(model, encoded.latents, torch.cat(errors), self._certainty_floor)
+
+    def _chosen(self) -> Tensor:
+        """Return where some clips begin, evenly chosen."""
+        return self._starts[torch.from_numpy(evenly(len(self._starts), self.SOME_CLIPS)).to(self._starts.device)]
+
+    def _fit_reach(self, model: WorldModel) -> Tensor:
+        rows = self._chosen()[:, None] + torch.arange(self.config.length, device=self._starts.device)
+        steps = self._encoded.latents[rows].diff(dim=1).flatten(0, 1)
+        return fit_reach(steps, model.scale_actions(self._encoded.blocks[rows[:, :-1]]).mean(-2).flatten(0, 1))
 
 
 @dataclass(frozen=True)

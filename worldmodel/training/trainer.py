@@ -134,6 +134,7 @@ class Trainer:
                 episodes=episodes,
                 compute=compute,
                 processes=processes,
+                reach_weight=config.reach_weight,
                 certainty_floor=config.certainty_floor,
             )
         )
