@@ -45,7 +45,7 @@ def test_gradients_reach_all_but_what_later_stages_train(tiny_model: WorldModel,
     for name, parameter in tiny_model.named_parameters():
         if name.startswith(("decoder", "proposer", "distance", "reward", "disagreement")):
             assert parameter.grad is None, name
-        elif name != "predictor.position":  # its last positions are not used by so short a clip
+        else:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.abs().max() > 0, name
@@ -94,6 +94,19 @@ def test_the_forecast_error_is_the_mean_over_clips_of_their_masked_frames(
         errors.append((forecast[0, count:] - latents[clip, count:]).square().mean())
     error = forecast_error(tiny_model, latents, latents, batch.actions, config, draws())
     torch.testing.assert_close(error, torch.stack(errors).mean())
+
+
+@torch.no_grad()
+def test_emphasised_directions_count_in_addition(tiny_model: WorldModel, batch: ClipTensors) -> None:
+    latents = tiny_model.encode(batch.frames)
+
+    def error(emphasis: torch.Tensor | None) -> torch.Tensor:
+        return forecast_error(tiny_model, latents, latents, batch.actions, CONFIG, draws(), emphasis=emphasis)
+
+    plain, everywhere = error(None), torch.eye(latents.shape[-1])  # the sum of squares is D times their mean
+    torch.testing.assert_close(error(everywhere), (1 + len(everywhere)) * plain)
+    torch.testing.assert_close(error(2 * everywhere[:3]) + error(2 * everywhere[3:]), (2 + 4 * len(everywhere)) * plain)
+    assert torch.equal(error(everywhere[:0]), plain)
 
 
 def test_the_second_step_stands_on_the_first(tiny_model: WorldModel, batch: ClipTensors) -> None:
