@@ -29,7 +29,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.registry import OBJECTIVES, make_objective
 from worldmodel.tasks import TASKS
 from worldmodel.training.checkpoint import newest, read_card
-from worldmodel.training.config import interface_of
+from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.presets import train_config
 
 
@@ -46,6 +46,8 @@ class Command:
         seeds: of training and evaluation, one run each.
         preset: size of the model.
         minutes: wall-clock time for each training, min; the preset's steps when left out.
+        cameras: that every model sees with, side by side; the recording's main one when left out.
+        proprioception: every model is also told what the robot feels.
         fine_tune: let encoder and predictor learn together after objectives that train no predictor.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
@@ -56,6 +58,8 @@ class Command:
     seeds: tuple[int, ...] = (0,)
     preset: str = "tiny"
     minutes: float | None = None
+    cameras: tuple[str, ...] = ()
+    proprioception: bool = False
     fine_tune: bool = False
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     probe: ProbeConfig = field(default_factory=lambda: ProbeConfig(seeds=3, controls=False, tune=TuneConfig(seeds=0)))
@@ -78,17 +82,22 @@ class Command:
         console.print(f"Table: {self.out / 'comparison.md'}", soft_wrap=True)
 
     def _runs(self, recording: Recording, console: Console) -> Iterator[ComparedRun]:
-        configs = {name: train_config(self.preset, name) for name in self.objectives}
-        for config in configs.values():  # what does not fit is told before the first training
-            make_objective(config.objective, model=WorldModel(config.model, interface=interface_of(recording)))
+        seen = recording.seen_by(self.cameras)
+        interface = interface_of(seen.with_proprioception() if self.proprioception else seen)
+        for name in self.objectives:  # what does not fit is told before the first training
+            config = self._config(name, self.seeds[0])
+            make_objective(config.objective, model=WorldModel(config.model, interface=interface))
         for seed in self.seeds:
-            for name in configs:
-                fine_tune = self.fine_tune and name != "masked-future"
-                config = replace(train_config(self.preset, name, fine_tune=fine_tune), seed=seed, minutes=self.minutes)
+            for name in self.objectives:
                 run = self.out / f"{name}-{seed}"
                 console.print(f"[bold]{name}[/], seed {seed}")
-                train_with_bars(config, recording, run, self.device)
+                train_with_bars(self._config(name, seed), recording, run, self.device)
                 yield self._report(name, seed, run, recording)
+
+    def _config(self, objective: str, seed: int) -> TrainConfig:
+        config = train_config(self.preset, objective, fine_tune=self.fine_tune and objective != "masked-future")
+        model = replace(config.model, proprioception=self.proprioception)
+        return replace(config, model=model, cameras=self.cameras, seed=seed, minutes=self.minutes)
 
     def _report(self, name: str, seed: int, run: Path, recording: Recording) -> ComparedRun:
         """Make those reports that are not there yet."""
