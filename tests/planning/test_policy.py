@@ -17,6 +17,7 @@ from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.cost import CostConfig
 from worldmodel.planning.planner import Deadline, Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.planning.proposal import ProposalConfig
 from worldmodel.planning.registry import PLANNERS, PlannerName
 from worldmodel.training.device import Compute
 
@@ -76,7 +77,7 @@ def picture(place: Tensor) -> Tensor:
 def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatch, planner: PlannerName) -> None:
     monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
     cart: Any = Cart()
-    config = PlanningConfig(planner=planner, horizon=3, history=1, hold=2, cem=CEM)
+    config = PlanningConfig(planner=planner, horizon=3, history=1, hold=2, cem=CEM, proposal=ProposalConfig(CEM))
     policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
     place, goal = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.8, 0.3, 0.5])
     policy.reset(picture(goal))
@@ -276,7 +277,7 @@ def test_the_proposals_are_the_first_round_and_what_is_found_counts_from_it(
     decision = policy(frames(2), watch=rounds.append)
     with torch.no_grad():
         now, goal = tiny_model.encode(frames(2)), tiny_model.encode(frames(2, seed=9))
-        torch.testing.assert_close(rounds[0].actions, tiny_model.propose(now, now, goal, horizon=3, hold=2))
+        torch.testing.assert_close(rounds[0].actions, tiny_model.propose(now, now, goal, horizon=3, hold=1))
     assert rounds[0].elites == 1
     assert len(rounds) == len(decision.plan.best_by_round) == 1 + policy.config.proposal.cem.rounds
     torch.testing.assert_close(decision.plan.best_by_round[0], rounds[0].cost.min(1).values)
