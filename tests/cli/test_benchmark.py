@@ -133,7 +133,7 @@ def test_options_take_the_place_of_the_recipe(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("worldmodel.cli.benchmark.run_benchmark", lambda configs, *_: asked.update(configs))
     Command(out=tmp_path).run()
     assert list(asked) == ["Reacher", "TwoRoom", "PointMaze", "PushT", "Cube", "Cartpole", "Rope"]
-    assert (asked["PushT"].record.frames, asked["PushT"].train.minutes) == (100_000, 30)
+    assert (asked["PushT"].record.frames, asked["PushT"].train.minutes) == (400_000, 30)
     assert (asked["PushT"].plan.episodes, asked["PushT"].plan.protocol) == (100, "near")
     Command(("Rope",), tmp_path, frames=500, minutes=2.0, episodes=4, oracle=0, planner="gradient").run()
     rope = asked["Rope"]

@@ -23,8 +23,9 @@ class CostConfig:
     `reach` times the squared actions that would carry one to the other within a block, as a linear map tells.
 
     Attributes:
-        mean: over the whole plan: asks to be there soon. Much of it is greedy: on Cube, with 1 the hand went to
-            its own place and left the cube (at the goal in the end: 71 %, and 80 % with 0.1).
+        mean: over the whole plan: asks to be there soon. Much of it is greedy: on Cube a hand went to its own place and
+            left the cube (at the goal in the end with 1: 74 %, 0.3: 77, 0.1: 79). Little of it dallies: on the reacher,
+            `cem` came to 100, 99 and 88 %.
         last: at the plan's end: asks to stay.
         least: where the plan comes closest: asks to touch it.
         effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
@@ -36,7 +37,7 @@ class CostConfig:
             variance of the latents' steps: asks to stay where the world is known.
     """
 
-    mean: float = 0.1
+    mean: float = 0.3
     last: float = 2.0
     least: float = 0.0
     effort: float = 0.0
