@@ -35,7 +35,9 @@ def tiny_demo() -> PipelineConfig:
             draw=StageConfig(steps=2, batch=2, length=5),
         ),
         plan=EvaluationConfig(
-            planning=PlanningConfig(proposal=ProposalConfig(CEMConfig(candidates=8, rounds=2, elites=2))),
+            planning=PlanningConfig(
+                proposal=ProposalConfig(search=True, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+            ),
             episodes=3,
             budget=10,
         ),

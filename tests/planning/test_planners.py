@@ -27,7 +27,7 @@ CONFIGS = PlannerConfigs(  # as long as it takes to be exact
     mppi=MPPIConfig(rounds=15),
     gradient=GradientConfig(rounds=60),
     cem_gradient=CEMGradientConfig(cem=CEMConfig(rounds=10, elites=20)),
-    proposal=ProposalConfig(cem=CEM),
+    proposal=ProposalConfig(search=True, cem=CEM),
 )
 SEARCHERS = sorted(set(PLANNERS) - {"random"})  # random shooting finds no optimum in 12 dimensions
 every_planner = pytest.mark.parametrize("name", sorted(PLANNERS))

@@ -23,6 +23,7 @@ from worldmodel.training.device import Compute
 
 CEM = CEMConfig(candidates=40, rounds=4, elites=8)
 CONFIG = PlanningConfig(planner="cem", horizon=3, history=2, hold=1, cem=CEM)
+SEARCHING = ProposalConfig(search=True)
 
 
 def frames(count: int, seed: int = 0) -> Tensor:
@@ -77,7 +78,9 @@ def picture(place: Tensor) -> Tensor:
 def test_a_perfect_model_gets_there(cpu: Compute, monkeypatch: pytest.MonkeyPatch, planner: PlannerName) -> None:
     monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
     cart: Any = Cart()
-    config = PlanningConfig(planner=planner, horizon=3, history=1, hold=2, cem=CEM, proposal=ProposalConfig(CEM))
+    config = PlanningConfig(
+        planner=planner, horizon=3, history=1, hold=2, cem=CEM, proposal=ProposalConfig(search=True, cem=CEM)
+    )
     policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
     place, goal = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.8, 0.3, 0.5])
     policy.reset(picture(goal))
@@ -205,7 +208,8 @@ def test_the_seed_decides(tiny_model: WorldModel, cpu: Compute) -> None:
 
 @pytest.mark.parametrize("name", sorted(PLANNERS))
 def test_every_planner_plans_with_the_model(tiny_model: WorldModel, cpu: Compute, name: str) -> None:
-    config = PlanningConfig(planner=name, horizon=3, history=2, cost=CostConfig(steps=0.5, effort=0.1))  # type: ignore[arg-type]
+    cost = CostConfig(steps=0.5, effort=0.1)
+    config = PlanningConfig(planner=name, horizon=3, history=2, cost=cost, proposal=SEARCHING)  # type: ignore[arg-type]
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     for step in range(2):
@@ -218,7 +222,10 @@ def test_every_planner_plans_with_the_model(tiny_model: WorldModel, cpu: Compute
 
 @pytest.mark.parametrize("planner", ["cem", "proposal"])
 def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute, planner: PlannerName) -> None:
-    config = PlanningConfig(planner=planner, horizon=3, history=2, budget_ms=1e-3, cem=CEMConfig(rounds=50))
+    cem = CEMConfig(rounds=50)
+    config = PlanningConfig(
+        planner=planner, horizon=3, history=2, budget_ms=1e-3, cem=cem, proposal=ProposalConfig(search=True, cem=cem)
+    )
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(1, seed=9))
     assert len(policy(frames(1)).plan.best_by_round) == 1
@@ -268,11 +275,22 @@ def test_a_search_that_is_called_off_ends_after_its_round(tiny_model: WorldModel
     assert len(rounds) == len(decision.plan.best_by_round) == 2
 
 
+def test_without_a_search_the_best_proposal_is_taken(tiny_model: WorldModel, cpu: Compute) -> None:
+    rounds: list[Round] = []
+    policy = PlanningPolicy(PlanningConfig(horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(2, seed=9))
+    decision = policy(frames(2), watch=rounds.append)
+    (proposals,) = rounds
+    best = proposals.cost.argmin(1)
+    assert torch.equal(decision.plan.actions, proposals.actions[torch.arange(2), best])
+
+
 def test_the_proposals_are_the_first_round_and_what_is_found_counts_from_it(
     tiny_model: WorldModel, cpu: Compute
 ) -> None:
     rounds: list[Round] = []
-    policy = PlanningPolicy(PlanningConfig(horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
+    config = PlanningConfig(horizon=3, history=2, proposal=SEARCHING)
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     decision = policy(frames(2), watch=rounds.append)
     with torch.no_grad():

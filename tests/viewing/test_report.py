@@ -37,7 +37,9 @@ from worldmodel.viewing.trials import EACH, Trials, find_run, read_report
 from worldmodel.viewing.video import write_video
 
 CONFIG = EvaluationConfig(
-    planning=PlanningConfig(horizon=2, history=2, proposal=ProposalConfig(CEMConfig(candidates=8, rounds=2, elites=2))),
+    planning=PlanningConfig(
+        horizon=2, history=2, proposal=ProposalConfig(search=True, cem=CEMConfig(candidates=8, rounds=2, elites=2))
+    ),
     episodes=3,
     ahead=12,
     budget=4,

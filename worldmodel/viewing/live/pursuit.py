@@ -58,7 +58,10 @@ def planning_config(trained: Trained, settings: Settings) -> PlanningConfig:
     cem = ProposalConfig().cem
     search = replace(cem, candidates=settings.samples, elites=min(cem.elites, settings.samples))
     return PlanningConfig(
-        planner="proposal", horizon=settings.horizon, history=trained.visible, proposal=ProposalConfig(search)
+        planner="proposal",
+        horizon=settings.horizon,
+        history=trained.visible,
+        proposal=ProposalConfig(search=True, cem=search),
     )
 
 
