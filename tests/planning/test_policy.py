@@ -277,7 +277,8 @@ def test_a_search_that_is_called_off_ends_after_its_round(tiny_model: WorldModel
 
 def test_without_a_search_the_best_proposal_is_taken(tiny_model: WorldModel, cpu: Compute) -> None:
     rounds: list[Round] = []
-    policy = PlanningPolicy(PlanningConfig(horizon=3, history=2), model=tiny_model, compute=cpu, seed=0)
+    config = PlanningConfig(horizon=3, history=2, proposal=ProposalConfig(search=False))
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     decision = policy(frames(2), watch=rounds.append)
     (proposals,) = rounds

@@ -17,12 +17,13 @@ class ProposalConfig:
     """How hard to search around the proposals.
 
     Attributes:
-        search: go on from the best of them with `cem`. Where proposals are good, a search finds what the model is wrong
-            about: of 100 goals each, without and with it 77 and 65 were held on Cube, 65 and 60 on PushT.
+        search: go on from the best of them with `cem`. It mends proposals that were learned from little: on the
+            reacher, with 20,000 frames, 44 of 50 goals were held without it, 48 with it. Where proposals are good it
+            finds what the model is wrong about: of 100 goals, 77 without and 65 with it on Cube, 65 and 60 on PushT.
         cem: the search; few samples nearby.
     """
 
-    search: bool = False
+    search: bool = True
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(candidates=16, rounds=2, elites=4, spread=0.1))
 
 
