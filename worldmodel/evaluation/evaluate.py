@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from worldmodel.config import from_json, to_json
+from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.envs.registry import make_task
 from worldmodel.errors import CheckpointError, WorldModelError
@@ -17,6 +17,7 @@ from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, contro
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
 from worldmodel.evaluation.oracle import oracle, oracle_planner
+from worldmodel.evaluation.reports import read_report
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.training.checkpoint import newest, read_card
@@ -143,12 +144,7 @@ class ControlReport:
         Raises:
             WorldModelError: there is no such file, or it is no report.
         """
-        try:
-            return from_json(cls, path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise WorldModelError(
-                f"'{path}' is no report of control ({error}). Expected a report.json of: worldmodel plan"
-            ) from error
+        return read_report(cls, path, of="control", made_by="worldmodel plan")
 
 
 @dataclass(frozen=True)

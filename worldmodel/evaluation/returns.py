@@ -13,7 +13,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from worldmodel.config import from_json, to_json
+from worldmodel.config import to_json
 from worldmodel.datasets.episodes import Film, FilmConfig
 from worldmodel.datasets.policies import make_policy
 from worldmodel.datasets.schema import picture_column
@@ -26,6 +26,7 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.control import Progress
 from worldmodel.evaluation.evaluate import check_finished
 from worldmodel.evaluation.interval import Mean, student
+from worldmodel.evaluation.reports import read_report
 from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cost import CostConfig
@@ -104,12 +105,7 @@ class ReturnsReport:
         Raises:
             WorldModelError: there is no such file, or it is no report.
         """
-        try:
-            return from_json(cls, path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise WorldModelError(
-                f"'{path}' is no report of returns ({error}). Expected a report.json of: worldmodel earn"
-            ) from error
+        return read_report(cls, path, of="returns", made_by="worldmodel earn")
 
 
 def evaluate_returns(
