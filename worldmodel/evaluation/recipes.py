@@ -26,7 +26,7 @@ RECIPES: Mapping[str, Recipe] = {
     "TwoRoom": Recipe(frames=40_000, minutes=10),
     "PointMaze": Recipe(frames=60_000, minutes=15),
     "PushT": Recipe(frames=400_000, minutes=30),
-    "Cube": Recipe(frames=100_000, minutes=30),
+    "Cube": Recipe(frames=400_000, minutes=30),
     "Cartpole": Recipe(frames=40_000, minutes=20),
     "Rope": Recipe(frames=60_000, minutes=20),
 }

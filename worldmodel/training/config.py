@@ -57,12 +57,12 @@ class TrainConfig:
     tune: StageConfig | None = None
     forecast: StageConfig = field(
         default_factory=lambda: StageConfig(
-            steps=4000, batch=128, length=8, share=0.35, optimiser=OptimiserConfig(2e-3)
+            steps=4000, batch=128, length=8, share=0.3, optimiser=OptimiserConfig(2e-3)
         )
     )
     guide: StageConfig = field(
         default_factory=lambda: StageConfig(
-            steps=3000, batch=512, length=26, share=0.15, optimiser=OptimiserConfig(1e-3)
+            steps=5000, batch=512, length=26, share=0.2, optimiser=OptimiserConfig(1e-3)
         )
     )
     draw: StageConfig = field(

@@ -36,6 +36,7 @@ class GuideStage(Stage):
     """
 
     NO_BEFORE = 0.1  # share of the pairs that are told no frame before, as at the beginning of an episode
+    OTHERS = 4  # one pair in so many teaches more than proposals, which gain most by being trained for longer
     name = "guide"
 
     def __init__(
@@ -85,6 +86,7 @@ class GuideStage(Stage):
             before = now - ((first >= self.NO_BEFORE) & (passed[now] > 0)).long()
             led = blocks[now[:, None] + ahead]
             proposal = proposal_error(model.proposer, latents[before], latents[now], latents[now + near], led, near)
+            before, now, far = (rows[:: self.OTHERS] for rows in (before, now, far))
             distance = distance_error(model.distance, latents[now], latents[now + far], far)
             step = latents[before], latents[now], latents[now + 1]
             ensemble = ensemble_error(model.disagreement, *step, blocks[now])
