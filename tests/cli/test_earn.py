@@ -29,7 +29,7 @@ def test_it_prints_and_writes(capsys: pytest.CaptureFixture[str], rewarded: Path
     ("options", "what"),
     [
         (["--planner", "proposal"], "'proposal' proposes ways to a goal"),
-        (["--cost.mean", "1"], "weighs a reward and no goal"),
+        (["--cost.away", "1"], "weighs a reward and no goal"),
         (["--episodes", "1"], "episodes is 1"),
     ],
 )

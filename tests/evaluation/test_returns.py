@@ -69,7 +69,7 @@ def test_an_episode_ends_by_the_world_or_by_the_limit_within_blocks_too(steps: i
 
 
 @pytest.mark.parametrize(
-    "cost", [CostConfig(), CostConfig(reward=1.0), CostConfig(mean=0, last=0, effort=1.0), CostConfig(reward=1, last=0)]
+    "cost", [CostConfig(), CostConfig(reward=1.0), CostConfig(away=0, last=0, effort=1.0), CostConfig(reward=1, last=0)]
 )
 def test_a_goal_or_no_reward_is_refused(cost: CostConfig) -> None:
     with pytest.raises(WorldModelError, match="weighs a reward and no goal"):

@@ -38,20 +38,27 @@ def square_of_speed(before: Tensor, now: Tensor, actions: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (CostConfig(mean=1.0, last=0.0, reach=0.0), [1.0, 1.0]),
-        (CostConfig(mean=0.0, last=1.0, reach=0.0), [2.0, 0.0]),
-        (CostConfig(mean=0.0, last=1.0, reach=1.0), [3.0, 0.0]),
-        (CostConfig(mean=1.0, last=0.0, reach=10.0), [6.0, 6.0]),
-        (CostConfig(mean=0.0, last=0.0, least=1.0), [0.0, 0.0]),
-        (CostConfig(mean=0.0, last=0.0, effort=1.0), [0.5, 0.0]),
-        (CostConfig(mean=0.0, last=0.0, steps=1.0), [2.0, 0.0]),
+        (CostConfig(away=1.0, last=0.0, reach=0.0, near=2.0), [0.25, 0.25]),
+        (CostConfig(away=3.0, last=0.0, reach=0.0, near=0.5), [1.2, 1.2]),
+        (CostConfig(away=0.0, last=1.0, reach=0.0), [2.0, 0.0]),
+        (CostConfig(away=0.0, last=1.0, reach=1.0), [3.0, 0.0]),
+        (CostConfig(away=1.0, last=0.0, reach=10.0, near=4.0), [12 / 16 / 2, 12 / 16 / 2]),
+        (CostConfig(away=0.0, last=0.0, least=1.0), [0.0, 0.0]),
+        (CostConfig(away=0.0, last=0.0, effort=1.0), [0.5, 0.0]),
+        (CostConfig(away=0.0, last=0.0, steps=1.0), [2.0, 0.0]),
         (
-            CostConfig(mean=0.0, last=0.0, reward=1.0),
+            CostConfig(away=0.0, last=0.0, reward=1.0),
             [-(2 + 0.1 * 3) / 2 - 5, -(4 + 0.1 * 1) / 2],
         ),
-        (CostConfig(mean=0.0, last=0.0, disagreement=1.0), [(1 + 16) / 2 + 50, (1 + 4) / 2]),
-        (CostConfig(mean=1.0, last=0.0, reach=0.0, reward=0.5, disagreement=2.0), [1 - 3.075 + 117, 1 - 1.025 + 5]),
-        (CostConfig(mean=1.0, last=3.0, least=1.0, effort=2.0, steps=0.5, reach=0.0), [1 + 6 + 0 + 1 + 1, 1.0]),
+        (CostConfig(away=0.0, last=0.0, disagreement=1.0), [(1 + 16) / 2 + 50, (1 + 4) / 2]),
+        (
+            CostConfig(away=4.0, last=0.0, reach=0.0, reward=0.5, disagreement=2.0, near=2.0),
+            [1 - 3.075 + 117, 1 - 1.025 + 5],
+        ),
+        (
+            CostConfig(away=4.0, last=3.0, least=1.0, effort=2.0, steps=0.5, reach=0.0, near=2.0),
+            [1 + 6 + 0 + 1 + 1, 1.0],
+        ),
     ],
 )
 def test_the_cost_of_a_plan(config: CostConfig, expected: list[float]) -> None:
@@ -70,27 +77,27 @@ def test_the_cost_of_a_plan(config: CostConfig, expected: list[float]) -> None:
 
 
 def test_before_the_first_frame_the_world_stood_still() -> None:
-    config = CostConfig(mean=0.0, last=0.0, reach=0.0, disagreement=2.0)
+    config = CostConfig(away=0.0, last=0.0, reach=0.0, disagreement=2.0)
     cost = PlanCost(config, low=LOW, high=HIGH, seen=SEEN[:, -1:], disagreement_about=square_of_speed)
     torch.testing.assert_close(cost(LATENTS, ACTIONS), torch.tensor([[16.0 + 100.0, 4.0]]))
 
 
 def test_a_cost_without_a_goal_needs_none() -> None:
-    config = CostConfig(mean=0.0, last=0.0, reach=0.0, reward=1.0)
+    config = CostConfig(away=0.0, last=0.0, reach=0.0, reward=1.0)
     assert not config.asks_for_goal
     cost = PlanCost(config, low=LOW, high=HIGH, seen=SEEN, reward_of=fall_and_push)
     torch.testing.assert_close(cost(LATENTS, ACTIONS), torch.tensor([[-6.15, -2.05]]))
-    for weights in ({"mean": 1.0}, {"last": 1.0}, {"least": 1.0}, {"steps": 1.0}):
-        assert CostConfig(**{"mean": 0.0, "last": 0.0, "reward": 1.0, **weights}).asks_for_goal
+    for weights in ({"away": 1.0}, {"last": 1.0}, {"least": 1.0}, {"steps": 1.0}):
+        assert CostConfig(**{"away": 0.0, "last": 0.0, "reward": 1.0, **weights}).asks_for_goal
 
 
 @pytest.mark.parametrize(
     ("weights", "what"),
     [
         ({}, "weighs the way to a goal.*expected a goal"),
-        ({"mean": 0.0, "last": 0.0, "effort": 1.0}, r"cost\.reach is 1\.0.*actions_between"),
-        ({"mean": 0.0, "last": 0.0, "reach": 0.0, "reward": 2.0}, r"cost\.reward is 2\.0.*reward_of"),
-        ({"mean": 0.0, "last": 0.0, "reach": 0.0, "disagreement": 2.0}, r"cost\.disagreement is 2.*disagreement_about"),
+        ({"away": 0.0, "last": 0.0, "effort": 1.0}, r"cost\.reach is 1\.0.*actions_between"),
+        ({"away": 0.0, "last": 0.0, "reach": 0.0, "reward": 2.0}, r"cost\.reward is 2\.0.*reward_of"),
+        ({"away": 0.0, "last": 0.0, "reach": 0.0, "disagreement": 2.0}, r"cost\.disagreement is 2.*disagreement_about"),
     ],
 )
 def test_what_weighs_and_is_not_told_is_refused(weights: dict[str, float], what: str) -> None:
@@ -100,7 +107,7 @@ def test_what_weighs_and_is_not_told_is_refused(weights: dict[str, float], what:
 
 @pytest.mark.parametrize("name", ["reward", "disagreement"])
 def test_what_looks_at_the_frames_seen_needs_them(name: str) -> None:
-    config = CostConfig(**{"mean": 0.0, "last": 0.0, "reach": 0.0, name: 1.0})
+    config = CostConfig(**{"away": 0.0, "last": 0.0, "reach": 0.0, name: 1.0})
     with pytest.raises(WorldModelError, match=rf"cost\.{name}.*frames seen"):
         PlanCost(config, low=LOW, high=HIGH, reward_of=fall_and_push, disagreement_about=square_of_speed)
 
@@ -108,9 +115,9 @@ def test_what_looks_at_the_frames_seen_needs_them(name: str) -> None:
 @pytest.mark.parametrize(
     "weights",
     [
-        {"mean": -1.0},
+        {"away": -1.0},
         {"last": float("nan")},
-        {"mean": 0.0, "last": 0.0},
+        {"away": 0.0, "last": 0.0},
         {"reward": -1.0},
         {"disagreement": float("inf")},
     ],
@@ -118,3 +125,9 @@ def test_what_looks_at_the_frames_seen_needs_them(name: str) -> None:
 def test_weights_that_make_no_cost_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(WorldModelError, match="weights of the cost"):
         CostConfig(**weights)
+
+
+@pytest.mark.parametrize("near", [0.0, -1.0, float("nan")])
+def test_a_distance_that_is_never_near_is_refused(near: float) -> None:
+    with pytest.raises(WorldModelError, match=r"cost\.near is .*more than 0"):
+        CostConfig(near=near)

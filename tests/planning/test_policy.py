@@ -98,7 +98,7 @@ def test_a_reward_is_enough(
 ) -> None:
     monkeypatch.setattr(policy_module, "Imagination", lambda model, hold, dtype: model)
     cart: Any = Cart()
-    cost = CostConfig(mean=0.0, last=0.0, reward=1.0, disagreement=disagreement)
+    cost = CostConfig(away=0.0, last=0.0, reward=1.0, disagreement=disagreement)
     config = PlanningConfig(planner=planner, horizon=3, history=2, hold=2, cem=CEM, cost=cost)
     policy = PlanningPolicy(config, model=cart, compute=cpu, seed=0)
     policy.reset()
@@ -116,7 +116,7 @@ def test_a_cost_that_weighs_a_goal_asks_for_one(tiny_model: WorldModel, cpu: Com
 
 def test_proposals_are_refused_where_there_is_no_goal(cpu: Compute) -> None:
     cart: Any = Cart()
-    config = PlanningConfig(horizon=3, cost=CostConfig(mean=0.0, last=0.0, reward=1.0))
+    config = PlanningConfig(horizon=3, cost=CostConfig(away=0.0, last=0.0, reward=1.0))
     with pytest.raises(WorldModelError, match=r"'proposal'.*cem, icem or mppi"):
         PlanningPolicy(config, model=cart, compute=cpu, seed=0)
 

@@ -92,6 +92,6 @@ def test_a_run_without_a_reward_refuses_to_plan_for_one(trained: Path, cpu: Comp
     model = load_model(trained)
     assert not model.reward.known
     assert model.disagreement.known
-    config = PlanningConfig(horizon=3, history=2, planner="cem", cost=CostConfig(mean=0.0, last=0.0, reward=1.0))
+    config = PlanningConfig(horizon=3, history=2, planner="cem", cost=CostConfig(away=0.0, last=0.0, reward=1.0))
     with pytest.raises(WorldModelError, match=r"cost\.reward.*'worldmodel/Reacher-v0' has none that varies"):
         PlanningPolicy(config, model=model, compute=cpu, seed=0)

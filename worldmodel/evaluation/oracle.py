@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,8 +39,8 @@ def oracle(
 ) -> Trace:
     """Let `oracle_planner` act in every trial with the simulator as its model, whose distance to the goal is the cost.
 
-    Distances, in tolerances, take the place of latents: their squares are weighed along the plan as the planner's
-    cost weighs those of latents. Time budgets do not count.
+    Distances, as shares of the trial's first, take the place of latents: their squares are weighed along the plan as
+    the planner's cost weighs those of latents. Time budgets do not count.
 
     Args:
         blocks: T, action blocks to act for.
@@ -61,9 +63,10 @@ def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks:
     generator = torch.Generator().manual_seed(seed)
     task.set_state(trial.start)
     distances, warm = [task.distance(trial.start, trial.goal)], None
+    unit = max(distances[0], task.tolerance)
     for _ in range(blocks):
         state = task.state()
-        problem = Problem(_Simulator(task, state, trial.goal, hold), cost, starts=1)
+        problem = Problem(_Simulator(task, state, trial.goal, hold, unit), cost, starts=1)
         plan = planner.plan(problem, generator=generator, warm=warm)
         warm = torch.cat([plan.actions[:, 1:], plan.actions[:, -1:]], 1)
         task.set_state(state)
@@ -74,15 +77,16 @@ def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks:
 
 
 class _Simulator:
-    """Rolls plans out in a task: distances to the goal, in tolerances, in place of latents.
+    """Rolls plans out in a task: distances to the goal in place of latents.
 
     Args:
         state: where plans begin.
         hold: control steps for which an action is held.
+        unit: of the distances.
     """
 
-    def __init__(self, task: Task, state: State, goal: State, hold: int) -> None:
-        self._task, self._state, self._goal, self._hold = task, state, goal, hold
+    def __init__(self, task: Task, state: State, goal: State, hold: int, unit: float) -> None:
+        self._task, self._state, self._goal, self._hold, self._unit = task, state, goal, hold, unit
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Map plans `[1, N, H, S, A]` to distances `[1, N, H, 1]`."""
@@ -96,11 +100,11 @@ class _Simulator:
             for action in block:
                 for _ in range(self._hold):
                     task.step(action)
-            distances.append(task.distance(task.state(), self._goal) / task.tolerance)
+            distances.append(task.distance(task.state(), self._goal) / self._unit)
         return distances
 
 
 def _distance_only(config: CostConfig) -> CostConfig:
     """Leave out what is told by networks; where nothing else weighs anything, weigh as by default."""
-    weights = (config.mean, config.last, config.least)
-    return CostConfig(*weights, effort=config.effort, reach=0) if any(weights) else CostConfig(reach=0)
+    weighed = config if config.away or config.last or config.least else CostConfig()
+    return replace(weighed, steps=0, reach=0, reward=0, disagreement=0)

@@ -35,7 +35,7 @@ from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
 
 FLOORS = ("uniform", "zero", "smooth-noise")  # policies without a model
-FOR_REWARD = PlanningConfig(planner="cem", cost=CostConfig(mean=0, last=0, reach=0, reward=1))
+FOR_REWARD = PlanningConfig(planner="cem", cost=CostConfig(away=0, last=0, reach=0, reward=1))
 
 Act = Callable[[], NDArray[np.float32]]
 
@@ -62,7 +62,7 @@ class ReturnsConfig:
         cost = self.planning.cost
         if cost.asks_for_goal or not cost.reward:
             raise WorldModelError(
-                f"The cost is {cost}; expected one that weighs a reward and no goal. Leave cost.mean, cost.last, "
+                f"The cost is {cost}; expected one that weighs a reward and no goal. Leave cost.away, cost.last, "
                 "cost.least and cost.steps at 0 and cost.reward above it; worldmodel plan goes to goals."
             )
 

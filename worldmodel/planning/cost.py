@@ -23,9 +23,10 @@ class CostConfig:
     `reach` times the squared actions that would carry one to the other within a block, as a linear map tells.
 
     Attributes:
-        mean: over the whole plan: asks to be there soon. Much of it is greedy: on Cube a hand went to its own place and
-            left the cube (at the goal in the end with 1: 74 %, 0.3: 77, 0.1: 79). Little of it dallies: on the reacher,
-            `cem` came to 100, 99 and 88 %.
+        away: mean over the plan of distance / (distance + near), which is 0 at the goal and 1 far from it: asks to be
+            there soon. The distance itself in its place asks for every step towards the goal at once: PushT's pusher
+            went to its own place and left the block; and a small weight of that dallied at the end. Of 200 goals, 76
+            were held by the best of its weights, 84 by this; on the reacher `icem` came from 92 to 99 %.
         last: at the plan's end: asks to stay.
         least: where the plan comes closest: asks to touch it.
         effort: mean square of the actions, as shares of half the actuators' ranges from their middle.
@@ -35,9 +36,10 @@ class CostConfig:
             recorded ones; it lowers the cost.
         disagreement: mean over the plan of the variance among several networks' forecasts of each block, where 1 is the
             variance of the latents' steps: asks to stay where the world is known.
+        near: the distance at which `away` counts half.
     """
 
-    mean: float = 0.3
+    away: float = 1.0
     last: float = 2.0
     least: float = 0.0
     effort: float = 0.0
@@ -45,9 +47,12 @@ class CostConfig:
     reach: float = 1.0
     reward: float = 0.0
     disagreement: float = 0.0
+    near: float = 0.1
 
     def __post_init__(self) -> None:
-        weights = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        if not 0 < self.near < float("inf"):
+            raise WorldModelError(f"cost.near is {self.near}; expected more than 0.")
+        weights = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "near"}
         alone = [weight for name, weight in weights.items() if name != "reach"]  # which only adds to the first three
         if not all(0 <= weight < float("inf") for weight in weights.values()) or not any(alone):
             raise WorldModelError(
@@ -58,7 +63,7 @@ class CostConfig:
     @property
     def asks_for_goal(self) -> bool:
         """Whether a part that looks at the goal weighs something."""
-        return any((self.mean, self.last, self.least, self.steps))
+        return any((self.away, self.last, self.least, self.steps))
 
 
 class PlanCost:
@@ -100,7 +105,7 @@ class PlanCost:
     ) -> None:
         if config.asks_for_goal and goal is None:
             raise WorldModelError(
-                "The cost weighs the way to a goal, and there is none; expected a goal, or weights of 0 for mean, "
+                "The cost weighs the way to a goal, and there is none; expected a goal, or weights of 0 for away, "
                 "last, least and steps."
             )
         for name, told, who in (
@@ -137,11 +142,12 @@ class PlanCost:
         """Return what is left to the goal `[B, 1, 1, D]`, weighed, `[B, N]`."""
         config = self.config
         cost = torch.zeros(latents.shape[:2], device=latents.device)
-        if config.mean or config.last or config.least:
+        if config.away or config.last or config.least:
             distance = (latents - goal).square().mean(-1)
             if config.reach and self._actions_between:
                 distance = distance + config.reach * self._actions_between(latents, goal).square().sum(-1)
-            cost = cost + config.mean * distance.mean(-1) + config.last * distance[..., -1]
+            away = (distance / (distance + config.near)).mean(-1)
+            cost = cost + config.away * away + config.last * distance[..., -1]
             if config.least:
                 cost = cost + config.least * distance.amin(-1)
         if config.steps and self._steps_between:

@@ -96,7 +96,7 @@ class PlanningPolicy:
         if config.planner == "proposal" and not config.cost.asks_for_goal:
             raise WorldModelError(
                 "The planner 'proposal' proposes ways to a goal, and the cost weighs none; expected a weight for "
-                "cost.mean, cost.last, cost.least or cost.steps, or a planner that needs no goal, such as "
+                "cost.away, cost.last, cost.least or cost.steps, or a planner that needs no goal, such as "
                 "cem, icem or mppi."
             )
         self.config, self._model, self._compute = config, model, compute
@@ -116,7 +116,7 @@ class PlanningPolicy:
         if goals is None and self.config.cost.asks_for_goal:
             raise WorldModelError(
                 "The cost weighs the way to a goal, and no goal images were given. Give some to reset, or set the "
-                "weights cost.mean, cost.last, cost.least and cost.steps to 0, beside one for cost.reward."
+                "weights cost.away, cost.last, cost.least and cost.steps to 0, beside one for cost.reward."
             )
         self._goal: Tensor | None = None
         if goals is not None:

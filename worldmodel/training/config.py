@@ -56,9 +56,7 @@ class TrainConfig:
     )
     tune: StageConfig | None = None
     forecast: StageConfig = field(
-        default_factory=lambda: StageConfig(
-            steps=4000, batch=128, length=8, share=0.3, optimiser=OptimiserConfig(2e-3)
-        )
+        default_factory=lambda: StageConfig(steps=4000, batch=128, length=8, share=0.3, optimiser=OptimiserConfig(2e-3))
     )
     guide: StageConfig = field(
         default_factory=lambda: StageConfig(
