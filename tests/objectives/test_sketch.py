@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
-from worldmodel.objectives.sketch import Sketch, SketchConfig
+from worldmodel.objectives.sketch import Sketch, SketchConfig, shrink
 
 
 def frames(count: int = 12, height: int = 32, width: int = 32) -> torch.Tensor:
@@ -60,3 +61,20 @@ def test_latents_that_tell_frames_apart_are_drawn_in_the_end() -> None:
 def test_sizes_that_cannot_be_are_refused_by_name() -> None:
     with pytest.raises(WorldModelError, match="pixels of a sketch is 0"):
         SketchConfig(pixels=0)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [
+        (64, 64, (32, 32)),
+        (64, 128, (16, 32)),
+        (48, 96, (16, 32)),
+        (96, 96, (12, 12)),
+        (24, 40, (32, 53)),
+        (8, 8, (8, 8)),
+    ],
+)
+def test_shrinking_takes_the_mean_of_the_pixels(height: int, width: int, size: tuple[int, int]) -> None:
+    taken = frames(3, height, width)
+    pooled = F.adaptive_avg_pool2d(taken.permute(0, 3, 1, 2).double() / 127.5 - 1, size).permute(0, 2, 3, 1)
+    torch.testing.assert_close(shrink(taken, size), pooled.float())

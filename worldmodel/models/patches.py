@@ -56,7 +56,7 @@ def windows(x: Tensor) -> Tensor:
 
 
 class _Windows(torch.autograd.Function):
-    """Copy rows of three neighbours at a time; backward, add them up where they came from."""
+    """Copy rows of three neighbours at a time; backward, add them up where they came from: rows first, then columns."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -71,11 +71,23 @@ class _Windows(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         b, h, w, c = ctx.size
         parts = gradient.view(b, h // 2, w // 2, 3, 3, c)
-        padded = gradient.new_zeros(b, h + 1, w + 1, c)
-        for i in range(3):
-            for j in range(3):
-                padded[:, i : i + h - 1 : 2, j : j + w - 1 : 2] += parts[:, :, :, i, j]
-        return padded[:, 1:, 1:]
+        rows = _merge(parts.movedim(3, 2), gradient.new_empty(b, h // 2, 2, w // 2, 3, c))
+        columns = gradient.new_empty(b, h // 2, 2, w // 2, 2, c).movedim(3, 1)
+        _merge(rows.movedim(3, 1).movedim(4, 2), columns.movedim(4, 2))
+        return columns.movedim(1, 3).reshape(b, h, w, c)
+
+
+def _merge(parts: Tensor, out: Tensor) -> Tensor:
+    """Add up along one direction what neighbourhoods say of the places that they share.
+
+    Args:
+        parts: `[B, n, 3, ...]`, of the place before a neighbourhood's own two, and of these.
+        out: `[B, n, 2, ...]`, filled and returned.
+    """
+    out[:, :, 0] = parts[:, :, 1]
+    out[:, -1, 1] = parts[:, -1, 2]
+    torch.add(parts[:, :-1, 2], parts[:, 1:, 0], out=out[:, :-1, 1])
+    return out
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:

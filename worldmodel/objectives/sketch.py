@@ -61,9 +61,27 @@ class Sketch(nn.Module):
 
     def forward(self, latents: Tensor, frames: Tensor) -> Tensor:
         """Return the error, a scalar, of sketches of `frames [N, H, W, 3]`, uint8, from their latents `[N, D]`."""
-        small = F.adaptive_avg_pool2d(frames.permute(0, 3, 1, 2).float() / 127.5 - 1, self._size).flatten(1)
+        small = shrink(frames, self._size).flatten(1)
         everyone = joint(small)
         mean = everyone.mean(0)
         scale = (everyone - mean).square().mean().clamp_min(LEAST_VARIANCE)
         drawn: Tensor = self.layers(latents).float()
         return (drawn - (small - mean)).square().mean() / scale
+
+
+def shrink(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the means of the pixels of `frames [N, H, W, 3]`, uint8, on a grid of `size`, `[N, *size, 3]` in [-1, 1].
+
+    Height and width are halved, in whole numbers, as long as that cuts no cell of the grid: a tenth of the time that
+    pooling takes for 64 x 64 pixels to 32 x 32.
+    """
+    sums, pixels = frames.int(), 1
+    while sums.shape[1] % (2 * size[0]) == 0 and sums.shape[2] % (2 * size[1]) == 0:
+        n, height, width, channels = sums.shape
+        pairs = sums.view(n, height // 2, 2, width * channels)
+        pairs = (pairs[:, :, 0] + pairs[:, :, 1]).view(n, height // 2, width // 2, 2, channels)
+        sums, pixels = pairs[..., 0, :] + pairs[..., 1, :], 4 * pixels
+    means = sums.float() / (127.5 * pixels) - 1
+    if means.shape[1:3] == size:
+        return means
+    return F.adaptive_avg_pool2d(means.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
