@@ -19,7 +19,7 @@ class ProposalConfig:
     Attributes:
         search: go on from the best of them with `cem`. It mends proposals that were learned from little: on the
             reacher, with 20,000 frames, 44 of 50 goals were held without it, 48 with it. Where proposals are good it
-            finds what the model is wrong about: of 100 goals, 77 without and 65 with it on Cube, 65 and 60 on PushT.
+            does little: of 200 goals, 84 % with and without it on Cube, 84 and 80 on PushT.
         cem: the search; few samples nearby.
     """
 
