@@ -23,8 +23,10 @@ POOL = Pool(
     success=wilson(150, 200),
     success_ever=wilson(180, 200),
     floors={"uniform": wilson(10, 200), "zero": wilson(0, 200), "smooth-noise": wilson(4, 200)},
+    floors_ever={"uniform": wilson(40, 200), "zero": wilson(2, 200), "smooth-noise": wilson(9, 200)},
     by_seed=(0.7, 0.8),
     oracle=wilson(19, 20),
+    oracle_ever=wilson(20, 20),
     milliseconds_for_one=31.4,
 )
 FAILURES = (
@@ -43,10 +45,10 @@ def test_a_row_says_it_all() -> None:
         "at the goal in the end [95 %]": "75 % [69, 80]",
         "by seed": "70, 80 %",
         "touched at any time": "90 % [85, 93]",
-        "uniform": "5 %",
-        "zero": "0 %",
+        "uniform": "5 / 20 %",
+        "zero": "0 / 1 %",
         "explore": "–",
-        "oracle": "95 % [76, 99] of 20",
+        "oracle": "95 / 100 % of 20",
         "ms per plan": "31",
         "trials": "2 × 100",
     }

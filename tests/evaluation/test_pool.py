@@ -39,7 +39,12 @@ REPORT = ControlReport(
     seconds=5.0,
 )
 OTHER = replace(
-    REPORT, training_seed=1, success=wilson(12, 20), success_ever=wilson(15, 20), floors={"zero": wilson(0, 20)}
+    REPORT,
+    training_seed=1,
+    success=wilson(12, 20),
+    success_ever=wilson(15, 20),
+    floors={"zero": wilson(0, 20)},
+    floors_ever={"zero": wilson(3, 20)},
 )
 
 
@@ -48,6 +53,7 @@ def test_all_trials_count_once() -> None:
     assert row.success == wilson(21, 30)
     assert row.success_ever == wilson(25, 30)
     assert row.floors == {"zero": wilson(1, 30)}
+    assert row.floors_ever == {"zero": wilson(4, 30)}
     assert row.by_seed == (0.9, 0.6)
     assert row.training_seeds == (0, 1)
 

@@ -47,8 +47,10 @@ def print_pool(row: Pool) -> None:
     seeds = ", ".join(f"{rate:.0%} (seed {seed})" for seed, rate in zip(row.training_seeds, row.by_seed, strict=True))
     table.add_row("each training seed", seeds)
     for name, rate in row.floors.items():
-        table.add_row(f"{name} actions", str(rate))
+        table.add_row(f"{name} actions", f"{rate}, touched {row.floors_ever[name]}")
     if row.oracle:
-        table.add_row(f"{row.planner}, real simulator", f"{row.oracle} of {row.oracle.count} trials")
+        table.add_row(
+            f"{row.planner}, real simulator", f"{row.oracle}, touched {row.oracle_ever}, of {row.oracle.count}"
+        )
     table.add_row("to plan for one robot", f"{row.milliseconds_for_one:,.0f} ms")
     Console().print(table)

@@ -68,8 +68,8 @@ class BenchmarkRow:
             _told(pool.success),
             ", ".join(f"{100 * rate:.0f}" for rate in pool.by_seed) + " %",
             _told(pool.success_ever),
-            *(_told(pool.floors.get(name), bounds=False) for name in ("uniform", "zero", "explore")),
-            f"{_told(pool.oracle)} of {pool.oracle.count}" if pool.oracle else _told(None),
+            *(_both(pool.floors.get(name), pool.floors_ever.get(name)) for name in ("uniform", "zero", "explore")),
+            f"{_both(pool.oracle, pool.oracle_ever)} of {pool.oracle.count}" if pool.oracle else _told(None),
             f"{pool.milliseconds_for_one:,.0f}",
             f"{seeds} × {pool.success.count // seeds}",
         ]
@@ -95,7 +95,7 @@ class BenchmarkTable:
         return (
             f"Held-out goals {' or '.join(protocols)}. Intervals are Wilson's, over the trials of all training seeds. "
             "uniform, zero and explore act without a model; the oracle is the same planner on the real "
-            "simulator, on some of the trials; ms per plan is for one robot."
+            "simulator, on some of the trials; of these, in the end / at any time. ms per plan is for one robot."
         )
 
     def failures(self) -> list[str]:
@@ -133,8 +133,14 @@ class BenchmarkTable:
             ) from error
 
 
-def _told(rate: Rate | None, *, bounds: bool = True) -> str:
-    if rate is None:
-        return "–"
-    interval = f" [{100 * rate.low:.0f}, {100 * rate.high:.0f}]" if bounds else ""
-    return f"{100 * rate.value:.0f} %{interval}"
+def _told(rate: Rate | None) -> str:
+    return f"{_percent(rate)} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]" if rate else _percent(None)
+
+
+def _both(end: Rate | None, ever: Rate | None) -> str:
+    """Tell two rates of the same trials."""
+    return f"{_percent(end)} / {_percent(ever)} %" if end or ever else _percent(None)
+
+
+def _percent(rate: Rate | None) -> str:
+    return f"{100 * rate.value:.0f}" if rate else "–"

@@ -24,10 +24,10 @@ class Pool:
         env, planner, ahead, budget: as in each report.
         training_seeds: of the runs, in the order of the reports.
         success, success_ever: over all trials.
-        floors: `success` of policies without a model, by name, over all trials.
+        floors: `success` of policies without a model, by name, over all trials; `floors_ever` likewise.
         by_seed: `success` of each run.
         oracle: `success` of the planner on the real simulator, over all trials that it played there; None if it
-            played none.
+            played none. `oracle_ever` likewise.
         milliseconds_for_one: to plan for one robot, mean over runs, ms.
     """
 
@@ -39,8 +39,10 @@ class Pool:
     success: Rate
     success_ever: Rate
     floors: dict[str, Rate]
+    floors_ever: dict[str, Rate]
     by_seed: tuple[float, ...]
     oracle: Rate | None
+    oracle_ever: Rate | None
     milliseconds_for_one: float
 
     def write(self, path: Path) -> None:
@@ -71,6 +73,8 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
             "would count trials twice."
         )
     oracles = [report.oracle for report in reports if report.oracle]
+    oracles_ever = [report.oracle_ever for report in reports if report.oracle_ever]
+    floors = _shared_floors(reports)
     return Pool(
         env=first.env,
         planner=first.planner,
@@ -79,9 +83,11 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
         training_seeds=tuple(report.training_seed for report in reports),
         success=_together([report.success for report in reports]),
         success_ever=_together([report.success_ever for report in reports]),
-        floors={name: _together([report.floors[name] for report in reports]) for name in _shared_floors(reports)},
+        floors={name: _together([report.floors[name] for report in reports]) for name in floors},
+        floors_ever={name: _together([report.floors_ever[name] for report in reports]) for name in floors},
         by_seed=tuple(report.success.value for report in reports),
         oracle=_together(oracles) if oracles else None,
+        oracle_ever=_together(oracles_ever) if oracles_ever else None,
         milliseconds_for_one=sum(report.milliseconds_for_one for report in reports) / len(reports),
     )
 
