@@ -100,9 +100,10 @@ def test_frames_and_goals_are_of_one_episode_and_as_far_apart_as_told(
 def test_rewards_and_steps_are_those_of_the_block_that_follows(cpu: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = np.arange(24.0) ** 2
     model, step, stage = step_of(rewards, cpu, monkeypatch)
-    before, now = (rows[:: GuideStage.OTHERS] for rows in model.proposer.asked[0][:2])
+    before, now, *_ = model.proposer.asked[0]
     assert all(map(torch.equal, model.reward.asked[0], (before, now, now + 1, now)))  # a block's number is its row's
-    assert all(map(torch.equal, model.disagreement.asked[0], (before, now, now)))
+    before, some = (rows[:: GuideStage.OTHERS] for rows in (before, now))
+    assert all(map(torch.equal, model.disagreement.asked[0], (before, some, some)))
     assert step.logs["reward"].item() == pytest.approx(now.square().square().mean().item())  # told 0 of row squared
     assert step.logs["ensemble"].item() == pytest.approx(0.25)  # told 0 of a step of 1, on a scale of 2
     assert len(model.reward.learned_from) == len(model.disagreement.learned_from) == 20  # all that something follows

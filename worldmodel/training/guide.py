@@ -36,7 +36,7 @@ class GuideStage(Stage):
     """
 
     NO_BEFORE = 0.1  # share of the pairs that are told no frame before, as at the beginning of an episode
-    OTHERS = 4  # one pair in so many teaches more than proposals, which gain most by being trained for longer
+    OTHERS = 4  # one pair in so many teaches distances and disagreement: more steps for proposals, which need them
     name = "guide"
 
     def __init__(
@@ -86,14 +86,14 @@ class GuideStage(Stage):
             before = now - ((first >= self.NO_BEFORE) & (passed[now] > 0)).long()
             led = blocks[now[:, None] + ahead]
             proposal = proposal_error(model.proposer, latents[before], latents[now], latents[now + near], led, near)
-            before, now, far = (rows[:: self.OTHERS] for rows in (before, now, far))
-            distance = distance_error(model.distance, latents[now], latents[now + far], far)
-            step = latents[before], latents[now], latents[now + 1]
-            ensemble = ensemble_error(model.disagreement, *step, blocks[now])
-            losses = {"proposal": proposal, "distance": distance, "ensemble": ensemble}
+            losses = {"proposal": proposal}
             if self._rewarded:
-                right = model.reward.standardise(rewards[now])
-                losses["reward"] = F.mse_loss(model.reward(*step, blocks[now]).float(), right)
+                told = model.reward(latents[before], latents[now], latents[now + 1], blocks[now]).float()
+                losses["reward"] = F.mse_loss(told, model.reward.standardise(rewards[now]))
+            before, now, far = (rows[:: self.OTHERS] for rows in (before, now, far))
+            losses["distance"] = distance_error(model.distance, latents[now], latents[now + far], far)
+            step = latents[before], latents[now], latents[now + 1]
+            losses["ensemble"] = ensemble_error(model.disagreement, *step, blocks[now])
             return Step(torch.stack(list(losses.values())).sum(), {name: x.detach() for name, x in losses.items()})
 
         while True:
