@@ -258,3 +258,17 @@ def test_impossible_searches_are_refused(config: Callable[..., object], values: 
 def test_an_empty_space_is_refused(horizon: int, steps: int, named: str) -> None:
     with pytest.raises(WorldModelError, match=named):
         PlanSpace(LOW, HIGH, horizon, steps)
+
+
+def test_what_was_found_later_is_taken_where_it_is_better_by_the_margin() -> None:
+    def plan(costs: list[float], value: float) -> Plan:
+        cost = torch.tensor(costs)
+        return Plan(torch.full((len(costs), HORIZON, STEPS, 2), value), cost, cost[None])
+
+    found, later = plan([1.0, 1.0, -1.0, -1.0], 0.0), plan([0.85, 0.75, -1.15, -1.25], 1.0)
+    chosen = found.then(later, margin=0.2)
+    assert chosen.actions[:, 0, 0, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert chosen.cost.tolist() == [1.0, 0.75, -1.0, -1.25]
+    assert torch.equal(found.then(later).actions, later.actions)
+    with pytest.raises(WorldModelError, match=r"proposal\.margin is -0\.1"):
+        ProposalConfig(margin=-0.1)

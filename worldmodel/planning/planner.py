@@ -125,19 +125,24 @@ class Plan:
     Attributes:
         actions: `[B, H, K, A]`, in the actuators' units.
         cost: `[B]`, as predicted.
-        best_by_round: `[rounds, B]`, lowest cost found up to each round that was played.
+        best_by_round: `[rounds, B]`, lowest cost found up to each round that was played; `cost` is higher where a plan
+            was found that is hardly better, and not taken.
     """
 
     actions: Tensor
     cost: Tensor
     best_by_round: Tensor
 
-    def then(self, later: Plan) -> Plan:
-        """Return the better plan of each start, of this search and of one that went on from it."""
-        better = later.cost < self.cost
+    def then(self, later: Plan, *, margin: float = 0.0) -> Plan:
+        """Return the better plan of each start, of this search and of one that went on from it.
+
+        Args:
+            margin: by how large a share of this plan's cost the later one's must be lower.
+        """
+        better = later.cost < self.cost - margin * self.cost.abs()
         actions = torch.where(better[:, None, None, None], later.actions, self.actions)
         history = torch.cat([self.best_by_round, torch.minimum(later.best_by_round, self.cost)])
-        return Plan(actions, torch.minimum(later.cost, self.cost), history)
+        return Plan(actions, torch.where(better, later.cost, self.cost), history)
 
 
 class Deadline:
