@@ -22,7 +22,7 @@ def test_it_prints_and_writes(capsys: pytest.CaptureFixture[str], rewarded: Path
         assert part in text
     assert ReturnsReport.read(tmp_path / "report.json").planned.count == 2
     cost = json.loads((tmp_path / "config.json").read_text())["planning"]["cost"]
-    assert (cost["mean"], cost["last"], cost["reward"], cost["disagreement"]) == (0, 0, 1, 0.5)
+    assert (cost["away"], cost["last"], cost["reward"], cost["disagreement"]) == (0, 0, 1, 0.5)
 
 
 @pytest.mark.parametrize(
