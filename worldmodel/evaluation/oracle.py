@@ -63,7 +63,7 @@ def _control(config: PlanningConfig, interface: Interface, trial: Trial, blocks:
     generator = torch.Generator().manual_seed(seed)
     task.set_state(trial.start)
     distances, warm = [task.distance(trial.start, trial.goal)], None
-    unit = max(distances[0], task.tolerance)
+    unit = max(distances[0], task.tolerance)  # a trial may begin at its goal
     for _ in range(blocks):
         state = task.state()
         problem = Problem(_Simulator(task, state, trial.goal, hold, unit), cost, starts=1)
@@ -82,7 +82,7 @@ class _Simulator:
     Args:
         state: where plans begin.
         hold: control steps for which an action is held.
-        unit: of the distances.
+        unit: what a distance of 1 is, in the task's unit.
     """
 
     def __init__(self, task: Task, state: State, goal: State, hold: int, unit: float) -> None:

@@ -72,9 +72,9 @@ class _Windows(torch.autograd.Function):
         b, h, w, c = ctx.size
         parts = gradient.view(b, h // 2, w // 2, 3, 3, c)
         rows = _merge(parts.movedim(3, 2), gradient.new_empty(b, h // 2, 2, w // 2, 3, c))
-        columns = gradient.new_empty(b, h // 2, 2, w // 2, 2, c).movedim(3, 1)
-        _merge(rows.movedim(3, 1).movedim(4, 2), columns.movedim(4, 2))
-        return columns.movedim(1, 3).reshape(b, h, w, c)
+        places = gradient.new_empty(b, h // 2, 2, w // 2, 2, c)
+        _merge(rows.movedim((3, 4), (1, 2)), places.movedim((3, 4), (1, 2)))  # columns now stand where rows stood
+        return places.view(b, h, w, c)
 
 
 def _merge(parts: Tensor, out: Tensor) -> Tensor:
