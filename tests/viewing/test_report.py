@@ -104,6 +104,18 @@ def test_successes_and_failures_are_kept(opened: Trained, report: Path) -> None:
     assert [trial.solved for trial in _read(opened, report, kept)] == [True, False, True]
 
 
+def test_a_proposal_that_was_kept_for_want_of_a_much_better_plan_is_shown(opened: Trained, report: Path) -> None:
+    search = CEMConfig(candidates=64, rounds=3, elites=4, spread=1.0)
+    kept = ProposalConfig(search=True, margin=1.0, cem=search)
+    config = dataclasses.replace(CONFIG, planning=dataclasses.replace(CONFIG.planning, proposal=kept))
+    evaluation = evaluate(
+        config, model=opened.model, recording=opened.recording, run=opened.folder, compute=opened.compute
+    )
+    trials = Trials.of(evaluation)
+    assert (trials.round[trials.cost.argmin(1)] > 0).any()  # the search found a cheaper plan
+    assert len(_read(opened, report, trials)) == len(trials.number)
+
+
 def _read(opened: Trained, report: Path, kept: Trials) -> list[Acted]:
     kept.write(report)
     return read_acted(opened, report)
