@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from worldmodel.datasets.reader import Recording
-from worldmodel.errors import CheckpointError, RecordingError, WorldModelError
+from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.evaluation.probe import ProbeConfig, probe
 from worldmodel.evaluation.probes.data import read_probe_data
 from worldmodel.evaluation.probes.labels import label_rows
@@ -83,7 +83,7 @@ def test_every_way_of_reading(trained: Path, recording: Recording, cpu: Compute,
     }
     report.write(tmp_path / "report.json")
     assert ProbeReport.read(tmp_path / "report.json") == report
-    with pytest.raises(CheckpointError, match="worldmodel probe"):
+    with pytest.raises(WorldModelError, match="worldmodel probe"):
         ProbeReport.read(tmp_path / "nothing.json")
 
 

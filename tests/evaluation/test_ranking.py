@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.metrics.action_probe import ActionTransfer
-from worldmodel.evaluation.ranking import METRICS, rank_metrics, read_success
+from worldmodel.evaluation.ranking import METRICS, rank_metrics
 
 REPORT = MeasureReport(
     env="somewhere",
@@ -72,21 +72,9 @@ def test_too_few_runs_are_refused(runs: int, successes: int) -> None:
         rank_metrics([REPORT] * runs, [0.5] * successes, torch.Generator())
 
 
-def test_success_is_read_from_a_report(tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    path.write_text('{"success": {"value": 0.25, "low": 0.1, "high": 0.4, "count": 20}}')
-    assert read_success(path) == 0.25
-    for text in ("{}", '{"success": 3}', "not JSON"):
-        path.write_text(text)
-        with pytest.raises(CheckpointError, match="worldmodel plan"):
-            read_success(path)
-    with pytest.raises(CheckpointError, match="missing"):
-        read_success(tmp_path / "nothing.json")
-
-
 def test_there_and_back(tmp_path: Path) -> None:
     REPORT.write(tmp_path / "report.json")
     assert MeasureReport.read(tmp_path / "report.json") == REPORT
     (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"missing fields.*worldmodel measure"):
+    with pytest.raises(WorldModelError, match=r"missing fields.*worldmodel measure"):
         MeasureReport.read(tmp_path / "report.json")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.config import from_json, to_json
+from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
-from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.latents import (
     EncodedClips,
     EncodedEpisode,
@@ -36,6 +36,7 @@ from worldmodel.evaluation.metrics.straightness import straightness
 from worldmodel.evaluation.metrics.uniformity import alignment, uniformity
 from worldmodel.evaluation.physical import has_states, physical_states
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
+from worldmodel.evaluation.reports import read_report
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
 
@@ -123,14 +124,9 @@ class MeasureReport:
         """Read what `write` wrote.
 
         Raises:
-            CheckpointError: there is no such report, or it is damaged.
+            WorldModelError: there is no such file, or it is no report.
         """
-        try:
-            return from_json(cls, path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"'{path}' is missing or damaged ({error}). Make it with: worldmodel measure RUN RECORDING"
-            ) from error
+        return read_report(cls, path, of="label-free metrics", made_by="worldmodel measure")
 
 
 class Counter:

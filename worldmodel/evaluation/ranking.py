@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
-from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.metrics.spearman import spearman
 
@@ -116,20 +114,6 @@ def rank_metrics(
         chance = float((by_chance.abs() >= correlation.abs() - 1e-9).double().mean())
         ranked.append(RankedMetric(name, float(correlation), chance, len(reports)))
     return tuple(sorted(ranked, key=lambda metric: -metric.correlation))
-
-
-def read_success(path: Path) -> float:
-    """Read the share of goals held in the end, in [0, 1], from the `report.json` of `worldmodel plan`.
-
-    Raises:
-        CheckpointError: there is no such report, or it is damaged.
-    """
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["success"]["value"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"'{path}' is missing or damaged ({error!r}). Make it with: worldmodel plan RUN RECORDING"
-        ) from error
 
 
 def _goodness(better: Better, value: float) -> float:

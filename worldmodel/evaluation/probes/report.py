@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from worldmodel.config import from_json, to_json
-from worldmodel.errors import CheckpointError
+from worldmodel.config import to_json
 from worldmodel.evaluation.physical import Dimension
 from worldmodel.evaluation.probes.readings import Readings
+from worldmodel.evaluation.reports import read_report
 
 Source = Literal["world model", "random encoder", "PCA of pixels"]
 Method = Literal["ridge", "MLP", "fine-tuned", "from scratch"]
@@ -89,11 +89,6 @@ class ProbeReport:
         """Read what `write` wrote.
 
         Raises:
-            CheckpointError: there is no such report, or it is damaged.
+            WorldModelError: there is no such file, or it is no report.
         """
-        try:
-            return from_json(cls, path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"'{path}' is missing or damaged ({error}). Make it with: worldmodel probe RUN RECORDING"
-            ) from error
+        return read_report(cls, path, of="probes", made_by="worldmodel probe")
