@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +18,9 @@ from worldmodel.models.world_model import WorldModel
 class Imagination:
     """A copy of a trained predictor, made for planning.
 
-    It forecasts what `Predictor.forward` forecasts. It is faster, because weights are cast and packed once, and each
-    GELU and each sum is part of its matrix multiplication. Later changes of the predictor are not seen. Gradients flow
-    to the actions, more slowly.
+    It forecasts what `Predictor.forward` forecasts. It is faster, because weights are cast and packed once, what goes
+    into the gates is one multiplication for token and state, and each GELU, sigmoid and sum is part of its matrix
+    multiplication. Later changes of the predictor are not seen. Gradients flow to the actions, more slowly.
 
     Shapes: B states, N plans each, C visible and M masked frames, S action steps in a block, K control steps in a
     block, A actuators, D latent, W width of the state.
@@ -43,12 +46,14 @@ class Imagination:
         self._embed_latent = _Linear.of(predictor.embed_latent, dtype)
         self._feel = deepcopy(predictor.feel)
         self._no_action = predictor.no_action.detach().to(dtype, copy=True)
-        self._enter = _Linear.after(predictor.norm_token, predictor.enter, dtype)
-        gates = slice(2 * self._width)
-        self._carry_gates = _Linear.after(predictor.norm_state, predictor.carry, dtype, gates)
-        self._carry_new = _Linear.after(predictor.norm_state, predictor.carry, dtype, slice(gates.stop, None))
+        enter, carry = _take_in(predictor.norm_token, predictor.enter), _take_in(predictor.norm_state, predictor.carry)
+        gates, new = slice(2 * self._width), slice(2 * self._width, None)
+        both = torch.cat([enter[0][gates], carry[0][gates]], 1)
+        self._gates = _Linear(both, enter[1][gates] + carry[1][gates], dtype)
+        self._enter = _Linear(enter[0][new], enter[1][new], dtype)
+        self._carry = _Linear(carry[0][new], carry[1][new], dtype)
         self._widen, self._narrow = _Linear.of(predictor.widen, dtype), _Linear.of(predictor.narrow, dtype)
-        self._forecast = _Linear.after(predictor.norm, predictor.forecast, dtype)
+        self._forecast = _Linear(*_take_in(predictor.norm, predictor.forecast), dtype)
 
     def remember(self, latents: Tensor, actions: Tensor, felt: Tensor | None = None) -> Tensor:
         """Return the state `[B, W]` after visible latents `[B, C, D]` with the blocks between them, `[B, C - 1, S, A]`.
@@ -59,30 +64,30 @@ class Imagination:
         b, c, _ = latents.shape
         self._check_fits(c)
         first, second = self._embed_action
-        led_by = torch.cat([self._no_action.expand(b, 1, -1), second(first(self._scaled(actions), gelu=True))], 1)
+        led_by = torch.cat([self._no_action.expand(b, 1, -1), second(first(self._scaled(actions), then="gelu"))], 1)
         tokens = self._embed_latent(latents.to(self._dtype)) + led_by
         if self._feel is not None:
             tokens = tokens + self._feel(felt).to(self._dtype)
-        return self._states(tokens, tokens.new_zeros(b, self._width))[-1]
+        return self._states(tokens.transpose(0, 1), tokens.new_zeros(b, self._width))[-1]
 
     def imagine(self, state: Tensor, actions: Tensor) -> Tensor:
         """Forecast the latents `[B, N, M, D]`, float32, that plans `[B, N, M, S, A]` lead to."""
         b, n, m = actions.shape[:3]
         self._check_fits(m + 1)
-        tokens = self._masked(self._embed_action[0](self._scaled(actions.flatten(0, 1)), gelu=True))
+        scaled = self._scaled(actions.flatten(0, 1)).transpose(0, 1).contiguous()
+        tokens = self._masked(self._embed_action[0](scaled, then="gelu"))
         states = torch.stack(self._states(tokens, state.repeat_interleave(n, 0)))
-        read = self._narrow(self._widen(states, gelu=True), plus=states)
+        read = self._narrow(self._widen(states, then="gelu"), plus=states)
         return self._forecast(_normalise(read)).float().transpose(0, 1).view(b, n, m, -1)
 
     def _states(self, tokens: Tensor, state: Tensor) -> list[Tensor]:
-        """Return the state `[R, W]` after each of `tokens [R, L, token]`."""
-        entering = self._enter(_normalise(tokens)).transpose(0, 1).contiguous()
-        gates = 2 * self._width
+        """Return the state `[R, W]` after each of `tokens [L, R, token]`."""
+        normal_tokens = _normalise(tokens)
         states = []
-        for enters in entering:
+        for token, enters in zip(normal_tokens, self._enter(normal_tokens), strict=True):
             normal = _normalise(state)
-            reset, keep = self._carry_gates(normal, plus=enters[:, :gates]).sigmoid().chunk(2, -1)
-            new = torch.addcmul(enters[:, gates:], reset, self._carry_new(normal)).tanh()
+            reset, keep = self._gates(torch.cat([token, normal], -1), then="sigmoid").chunk(2, -1)
+            new = torch.addcmul(enters, reset, self._carry(normal)).tanh()
             state = torch.lerp(new, state, keep)
             states.append(state)
         return states
@@ -100,6 +105,12 @@ class Imagination:
             )
 
 
+Activation = Literal["none", "gelu", "sigmoid"]
+ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "gelu": partial(F.gelu, approximate="tanh"),
+    "sigmoid": torch.sigmoid,
+}
 PACKED_ROWS = 1500  # for which the packed form is chosen: 300 plans of 5 blocks; other numbers work with it
 
 
@@ -116,26 +127,25 @@ class _Linear:
         assert isinstance(layer, nn.Linear)
         return cls(layer.weight, layer.bias, dtype)
 
-    @classmethod
-    def after(cls, norm: nn.Module, layer: nn.Module, dtype: torch.dtype, rows: slice = slice(None)) -> _Linear:
-        """Take in scale and shift of the layer norm before it; `rows` chooses some of its outputs."""
-        assert isinstance(norm, nn.LayerNorm)
-        assert isinstance(layer, nn.Linear)
-        weight, bias = layer.weight[rows], layer.bias[rows]
-        return cls(weight * norm.weight, bias + weight @ norm.bias, dtype)
-
-    def __call__(self, x: Tensor, *, gelu: bool = False, plus: Tensor | None = None) -> Tensor:
-        """Multiply; then apply GELU, or add `plus`."""
+    def __call__(self, x: Tensor, *, then: Activation = "none", plus: Tensor | None = None) -> Tensor:
+        """Multiply; then apply the activation, or add `plus`."""
         if self._packed is None or torch.is_grad_enabled():
-            out = F.linear(x, self._weight, self._bias)
-            return F.gelu(out, approximate="tanh") if gelu else out if plus is None else out + plus
+            out = ACTIVATIONS[then](F.linear(x, self._weight, self._bias))
+            return out if plus is None else out + plus
         fused: Tensor
         if plus is not None:
             fused = torch.ops.mkldnn._linear_pointwise.binary(x, plus, self._packed, self._bias, "add")
         else:
-            kind, form = ("gelu", "tanh") if gelu else ("none", "")
-            fused = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, kind, [], form)
+            form = "tanh" if then == "gelu" else ""
+            fused = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, then, [], form)
         return fused
+
+
+def _take_in(norm: nn.Module, layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a linear layer that takes in scale and shift of the layer norm before it."""
+    assert isinstance(norm, nn.LayerNorm)
+    assert isinstance(layer, nn.Linear)
+    return layer.weight * norm.weight, layer.bias + layer.weight @ norm.bias
 
 
 def _normalise(x: Tensor) -> Tensor:
