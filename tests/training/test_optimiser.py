@@ -47,6 +47,29 @@ def test_it_finds_a_minimum() -> None:
     assert norm >= 0
 
 
+def test_muon_steps_as_far_in_every_direction() -> None:
+    layer, optimiser = make(muon=0.1, warmup=0, weight_decay=0.0)
+    before = layer.weight.detach().clone()
+    gradient = torch.tensor([[100.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    (layer.weight * gradient).sum().backward()
+    layer.bias.grad = torch.zeros(2)
+    optimiser.step(0, 0.0)
+    lengths = torch.linalg.svdvals(layer.weight.detach() - before)
+    assert lengths.min() > 0.5 * lengths.max()  # 1 / 100 along the gradient; Newton-Schulz comes near 1
+    torch.testing.assert_close(lengths.mean().item(), 0.1 * 0.2 * 3**0.5, rtol=0.4, atol=0)
+
+
+def test_muon_leaves_heads_and_vectors_to_adam() -> None:
+    head = nn.Linear(3, 2)
+    layer = nn.Linear(3, 2)
+    config = OptimiserConfig(muon=0.1)
+    optimiser = Optimiser(config, layer.named_parameters(), head.named_parameters(prefix="own"))
+    follow(optimiser, loss_of(layer) + loss_of(head), 0)
+    remembered = {name.rpartition("/")[0] for name in optimiser.state() if name.endswith("momentum_buffer")}
+    assert remembered == {"weight"}
+    assert {"own.weight/exp_avg", "own.bias/exp_avg", "bias/exp_avg"} <= set(optimiser.state())
+
+
 def test_only_matrices_decay() -> None:
     layer, optimiser = make(weight_decay=1.0, warmup=0)
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
@@ -55,11 +78,12 @@ def test_only_matrices_decay() -> None:
     assert torch.equal(layer.bias, bias)
 
 
-def test_the_state_goes_there_and_back() -> None:
-    layer, optimiser = make()
+@pytest.mark.parametrize("muon", [0.0, 0.1])
+def test_the_state_goes_there_and_back(muon: float) -> None:
+    layer, optimiser = make(muon=muon)
     for step in range(5):
         follow(optimiser, loss_of(layer), step)
-    other, resumed = make()
+    other, resumed = make(muon=muon)
     other.load_state_dict(layer.state_dict())
     resumed.load({name: value.clone() for name, value in optimiser.state().items()})
     for step in range(5, 10):
@@ -69,15 +93,18 @@ def test_the_state_goes_there_and_back() -> None:
     assert torch.equal(layer.bias, other.bias)
 
 
-@pytest.mark.parametrize("name", ["weight/exp_avg", "bias/exp_avg_sq", "weight/step"])
-def test_a_state_that_does_not_fit_is_refused(name: str) -> None:
-    layer, optimiser = make()
+@pytest.mark.parametrize(
+    ("name", "muon"),
+    [("weight/exp_avg", 0.0), ("bias/exp_avg_sq", 0.0), ("weight/step", 0.0), ("weight/momentum_buffer", 0.1)],
+)
+def test_a_state_that_does_not_fit_is_refused(name: str, muon: float) -> None:
+    layer, optimiser = make(muon=muon)
     follow(optimiser, loss_of(layer), 0)
     state = optimiser.state()
     with pytest.raises(CheckpointError, match=name):
-        make()[1].load({key: value for key, value in state.items() if key != name})
+        make(muon=muon)[1].load({key: value for key, value in state.items() if key != name})
     with pytest.raises(CheckpointError, match=name):
-        make()[1].load({**state, name: torch.zeros(7)})
+        make(muon=muon)[1].load({**state, name: torch.zeros(7)})
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])

@@ -22,10 +22,10 @@ class Learner:
             parameter.requires_grad_(name.split(".")[0] in stage.trains)
         self._own = stage.own
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        if stage.own is not None:
-            named += [(f"own.{name}", p) for name, p in stage.own.named_parameters() if p.requires_grad]
-        self.optimiser = Optimiser(stage.config.optimiser, named)
-        self._average = WeightAverage(named, stage.config.average) if stage.config.average else None
+        own = [] if stage.own is None else list(stage.own.named_parameters(prefix="own"))
+        heads = [(name, p) for name, p in own if p.requires_grad]
+        self.optimiser = Optimiser(stage.config.optimiser, named, heads)
+        self._average = WeightAverage(named + heads, stage.config.average) if stage.config.average else None
 
     def step(self, step: int, progress: float) -> Tensor:
         """Follow the gradients; return their norm."""
