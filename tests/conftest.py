@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from worldmodel.training.stage import StageConfig
 from worldmodel.training.trainer import Trainer
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # counts only before the first video of a process is opened
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it; a shell's background jobs ignore it
 torch.set_num_threads(1)  # the models here are tiny: a second thread only gets in the way of other processes
 
 SIZE, STEPS_PER_FRAME, ACTIONS = 8, 3, 2
