@@ -22,7 +22,7 @@ class Learner:
             parameter.requires_grad_(name.split(".")[0] in stage.trains)
         self._own = stage.own
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        own = [] if stage.own is None else list(stage.own.named_parameters(prefix="own"))
+        own = stage.own.named_parameters(prefix="own") if stage.own is not None else ()
         heads = [(name, p) for name, p in own if p.requires_grad]
         self.optimiser = Optimiser(stage.config.optimiser, named, heads)
         self._average = WeightAverage(named + heads, stage.config.average) if stage.config.average else None

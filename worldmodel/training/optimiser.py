@@ -78,9 +78,11 @@ class Optimiser:
         adam = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
         self._parts = [_Part(adam, rest, self.ADAM, config.learning_rate)]
         if matrices:
-            decay = config.weight_decay
             muon = torch.optim.Muon(
-                matrices.values(), lr=config.muon, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+                matrices.values(),
+                lr=config.muon,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
             )
             self._parts.append(_Part(muon, matrices, self.MUON, config.muon))
 
