@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """How fast training is: frames per second, against the machine's rate of matrix multiplication, and where time goes.
 
-    scripts/bench_train.py [--rounds N] [--preset NAME]
+    scripts/bench_train.py [--rounds N] [--preset NAME] [--compile]
 
 Training steps as `worldmodel train` takes them (batches, objective, gradient, optimiser), on a small recording made
-for it. Rounds time a 2048 x 2048 multiplication and then steps; the fastest multiplication and the fastest step count.
+for it. Rounds time one large multiplication and then steps; the fastest multiplication and the fastest step count.
 Operations are counted in the forward and backward passes of matrix multiplications and convolutions. The last line
 is one JSON object of the stage `see`: operations as a share of that rate, frames per second, and the share of the
 time in which a step waits for its clips.
@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Bench:
         steps: training steps in a round.
         frames: of the recording that is made.
         device: "auto", "cpu" or "cuda".
+        compile: let PyTorch compile the networks first.
     """
 
     preset: str = "tiny"
@@ -65,6 +66,7 @@ class Bench:
     steps: int = 10
     frames: int = 4_000
     device: str = "auto"
+    compile: bool = False
 
 
 @dataclass
@@ -174,21 +176,26 @@ def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[s
 
 
 def operation_times(training: Training, steps: int = 3) -> list[tuple[str, float]]:
-    """Return milliseconds of a step by operation, the longest first."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    """Return milliseconds of a step by operation, the longest first: of the GPU's time where there is one."""
+    on_gpu = training.compute.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as profiled:
         for _ in range(steps):
             training.step()
-    rows = [(entry.key, entry.self_cpu_time_total / 1e3 / steps) for entry in profiled.key_averages()]
+    rows = [
+        (entry.key, (entry.self_device_time_total if on_gpu else entry.self_cpu_time_total) / 1e3 / steps)
+        for entry in profiled.key_averages()
+    ]
     return sorted(rows, key=lambda row: -row[1])
 
 
 def show_where_time_goes(console: Console, model: WorldModel, training: Training) -> None:
-    table = Table(title=f"Stage {training.stage.name}: milliseconds of a step, by layer")
-    for column in ("layer", "forward", "backward"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
-    for name, (forward, backward) in module_times(model, training).items():
-        table.add_row(name, f"{forward:.2f}", f"{backward:.2f}" if backward else "")
-    console.print(table)
+    if training.compute.device.type == "cpu" and not training.compute.compiled:  # layers run here, and one by one
+        table = Table(title=f"Stage {training.stage.name}: milliseconds of a step, by layer")
+        for column in ("layer", "forward", "backward"):
+            table.add_column(column, justify="left" if column == "layer" else "right")
+        for name, (forward, backward) in module_times(model, training).items():
+            table.add_row(name, f"{forward:.2f}", f"{backward:.2f}" if backward else "")
+        console.print(table)
     table = Table(title=f"Stage {training.stage.name}: milliseconds of a step, by operation")
     table.add_column("operation")
     table.add_column("time", justify="right")
@@ -199,14 +206,15 @@ def show_where_time_goes(console: Console, model: WorldModel, training: Training
 
 def main(bench: Bench) -> None:
     console = Console()
-    compute = choose_compute(bench.device)
+    compute = replace(choose_compute(bench.device), compiled=bench.compile)
     config = train_config(bench.preset)
     with tempfile.TemporaryDirectory(prefix="bench-train-") as scratch:
         folder = Path(scratch) / "recording"
         record(RecordConfig(frames=bench.frames), folder)
         with Recording.open(folder) as recording:
             results = measure(bench, config, recording, compute, console)
-    table = Table(title=f"Training at {bench.preset}, 64 x 64 pixels: {compute}")
+    compiled = ", compiled" if bench.compile else ""
+    table = Table(title=f"Training at {bench.preset}, 64 x 64 pixels: {compute}{compiled}")
     for column in ("stage", "frames/s", "GFLOP in a step", "GFLOP/s", "matmul GFLOP/s", "share", "data wait"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for name, rates in results.items():
@@ -238,7 +246,8 @@ def measure(
 ) -> dict[str, Rates]:
     torch.manual_seed(0)
     model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
-    objective = make_objective(config.objective, model=model)
+    compute.prepare(model)
+    objective = make_objective(config.objective, model=model).to(compute.device)
     episodes = np.arange(recording.episodes)
     clips = Clips(recording, episodes, length=config.see.length)
     results = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from worldmodel.errors import WorldModelError
-from worldmodel.training.device import choose_compute
+from worldmodel.models.world_model import WorldModel
+from worldmodel.training.device import Compute, choose_compute
 
 
 def test_a_processor_is_measured_and_autocast_follows_the_choice() -> None:
@@ -23,3 +26,10 @@ def test_a_processor_is_measured_and_autocast_follows_the_choice() -> None:
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(WorldModelError, match=f"'{name}'.*'auto'"):
         choose_compute(name)
+
+
+def test_a_missing_compiler_is_named(cpu: Compute, tiny_model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    cpu.prepare(tiny_model)
+    with pytest.raises(WorldModelError, match="'no-such-compiler'"):
+        replace(cpu, compiled=True).prepare(tiny_model)

@@ -39,6 +39,13 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
     assert make(warmup=0)[1].learning_rate(0, 0.0) == pytest.approx(0.1)
 
 
+def test_the_warm_up_ends_in_time_where_the_schedule_is_shorter() -> None:
+    _, optimiser = make(warmup=1000)
+    rates = [optimiser.learning_rate(step, step / 100) for step in range(100)]
+    assert rates.index(max(rates)) == 10
+    assert max(rates) == pytest.approx(0.1, rel=0.03)
+
+
 def test_it_finds_a_minimum() -> None:
     layer, optimiser = make(weight_decay=0.0)
     for step in range(100):

@@ -287,6 +287,23 @@ def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latent
     torch.testing.assert_close(seen @ into, same, rtol=0, atol=1e-6 * same.abs().max().item())
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for the CPU with a C++ compiler")
+def test_compiled_networks_learn_what_others_do(
+    trained: Path, recording: Recording, cpu: Compute, tiny_train_config: TrainConfig, tmp_path: Path
+) -> None:
+    run, compute = tmp_path / "run", replace(cpu, compiled=True)
+    Trainer(tiny_train_config, recording=recording, run=run, compute=compute).train()
+    compiled, plain = (
+        [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (run, trained)
+    )
+    assert len(compiled) == len(plain)
+    for one, other in zip(compiled, plain, strict=True):
+        for tag, value in other.items():
+            if tag.split("/")[0] in ("train", "valid"):
+                assert one[tag] == pytest.approx(value, rel=0.01, abs=1e-3), tag
+    assert load_model(run).state_dict().keys() == load_model(trained).state_dict().keys()
+
+
 def test_clips_longer_than_the_episodes_are_refused(trainer: Train, tiny_train_config: TrainConfig) -> None:
     with pytest.raises(WorldModelError, match="11 frames"):
         trainer(replace(tiny_train_config, see=replace(tiny_train_config.see, length=11)))

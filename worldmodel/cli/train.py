@@ -43,6 +43,7 @@ class Command:
         objective: what the encoder learns by; its options are --objective.*.
         fine_tune: after an objective other than masked-future, train encoder and predictor together.
         device: "auto" takes CUDA where there is one, else the CPU.
+        compile: let PyTorch compile the networks first, which takes a minute or more and a compiler on this machine.
         resume: continue the run that the folder holds; with --no-resume, such a folder is refused.
     """
 
@@ -56,11 +57,12 @@ class Command:
         default_factory=train_config
     )
     device: str = "auto"
+    compile: bool = False
     resume: bool = True
 
     def run(self) -> None:
         with Recording.open(self.recording) as recording:
-            train_with_bars(self.config, recording, self.out, self.device, resume=self.resume)
+            train_with_bars(self.config, recording, self.out, self.device, compiled=self.compile, resume=self.resume)
         if int(os.environ.get("RANK", "0")) == 0:
             Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
 
@@ -78,11 +80,11 @@ def defaults(arguments: Sequence[str]) -> Command:
 
 
 def train_with_bars(
-    config: TrainConfig, recording: Recording, out: Path, device: str, *, resume: bool = True
+    config: TrainConfig, recording: Recording, out: Path, device: str, *, compiled: bool = False, resume: bool = True
 ) -> Trainer:
     """Train, with a progress bar for each stage; under torchrun, together with the other processes."""
     with joined(device) as processes:
-        compute = choose_compute(device)
+        compute = replace(choose_compute(device), compiled=compiled)
         # timings are noisy, and all must compute alike
         compute = replace(compute, bf16=bool(processes.first(float(compute.bf16))))
         trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume, processes=processes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from worldmodel.errors import WorldModelError
 
-PROBE_SIZE = 2048  # side of the matrices that are timed: large enough for the best rate
+PROBE_SIZE = {"cpu": 2048, "cuda": 8192}  # side of the matrices that are timed: large enough for the best rate
 PROBE_SECONDS = 0.1  # spent on each precision, beside the first multiplication
 
 
@@ -22,15 +25,33 @@ class Compute:
         device: where tensors live.
         bf16: whether autocast to bfloat16 is used.
         flops: measured rate of matrix multiplication in that precision, FLOP/s.
+        compiled: whether networks are compiled for it before they are trained.
     """
 
     device: torch.device
     bf16: bool
     flops: float
+    compiled: bool = False
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context in which matrix multiplications run in the chosen precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def prepare(self, model: nn.Module) -> None:
+        """Compile the networks of `model` in place, each for itself, where that is asked for.
+
+        Raises:
+            WorldModelError: there is no compiler here.
+        """
+        if self.compiled:
+            compiler = os.environ.get("CXX", "g++")
+            if shutil.which(compiler) is None:
+                raise WorldModelError(
+                    f"Networks are compiled by '{compiler}', which is not here. On Debian or Ubuntu, run as root: "
+                    "apt-get install -y g++; or name another in the variable CXX, or train without --compile."
+                )
+            for network in model.children():
+                network.compile()
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
@@ -72,7 +93,9 @@ def _device(name: str) -> torch.device:
 
 def matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
     """Return the best of a few timings of one matrix multiplication, FLOP/s."""
-    a = torch.ones(PROBE_SIZE, PROBE_SIZE, device=device, dtype=dtype)
+    size = PROBE_SIZE.get(device.type, PROBE_SIZE["cpu"])
+    generator = torch.Generator(device)  # a GPU multiplies ones faster than anything that a model holds
+    a = torch.randn(size, size, device=device, dtype=dtype, generator=generator)
     best, begun = float("inf"), 0.0
     while not begun or time.perf_counter() - begun < PROBE_SECONDS:
         start = time.perf_counter()
@@ -81,4 +104,4 @@ def matmul_flops(device: torch.device, dtype: torch.dtype) -> float:
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
         begun = begun or time.perf_counter()  # the first warms up
-    return float(2 * PROBE_SIZE**3 / best)
+    return float(2 * size**3 / best)

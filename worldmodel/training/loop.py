@@ -170,8 +170,8 @@ class StageLoop:
                 if not processes.all(bool(torch.isfinite(step.loss))):
                     raise WorldModelError(
                         f"Training diverged at step {self._step} of '{self._stage.name}': the loss is "
-                        f"{step.loss.item():.4g}; expected a finite number. The last checkpoint is kept. Train with a "
-                        "smaller learning_rate."
+                        f"{step.loss.item():.4g}; expected a finite number. The last checkpoint is kept. Train with "
+                        f"{self._stage.config.optimiser.gentler}."
                     )
                 (step.loss / len(parts)).backward()  # type: ignore[no-untyped-call]
             logs = {name: logs.get(name, 0) + value / len(parts) for name, value in step.logs.items()}

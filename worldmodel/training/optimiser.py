@@ -21,7 +21,7 @@ class OptimiserConfig:
         muon: the same of Muon, for the model's matrices: where all of a step goes, in as many directions as there are,
             and not in the few of the largest gradients. 0 leaves them to AdamW.
         weight_decay: of matrices and filters; vectors (biases, norms, tokens) are left free.
-        warmup: steps in which the learning rate rises.
+        warmup: steps in which the learning rate rises, at the latest until a tenth of the schedule is done.
         clip: largest norm of the gradient.
         beta1, beta2: memories of the mean and of the square.
     """
@@ -45,6 +45,11 @@ class OptimiserConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
 
+    @property
+    def gentler(self) -> str:
+        """What to train with when this diverges."""
+        return "a smaller learning_rate and muon" if self.muon else "a smaller learning_rate"
+
 
 class Optimiser:
     """Train some of a model's parameters.
@@ -59,6 +64,7 @@ class Optimiser:
     regularization, 2019; SGDR, 2017.
     """
 
+    LATEST = 0.1  # of the schedule: the warm-up is over, even where the whole is shorter than it
     ADAM, MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)  # what each remembers of a parameter
 
     def __init__(
@@ -101,7 +107,7 @@ class Optimiser:
         if not torch.isfinite(norm):
             raise WorldModelError(
                 f"Training diverged at step {step}: the gradient's norm is {norm.item():.4g}; expected a finite "
-                "number. The last checkpoint is kept. Train with a smaller learning_rate."
+                f"number. The last checkpoint is kept. Train with {self.config.gentler}."
             )
         for part in self._parts:
             part.step(self._share(step, progress))
@@ -122,7 +128,8 @@ class Optimiser:
 
     def _share(self, step: int, progress: float) -> float:
         """Return the learning rate as a share of the highest."""
-        return min(1.0, (step + 1) / max(1, self.config.warmup)) * 0.5 * (1 + math.cos(math.pi * progress))
+        risen = max((step + 1) / max(1, self.config.warmup), progress / self.LATEST)
+        return min(1.0, risen) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)

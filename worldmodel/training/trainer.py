@@ -63,6 +63,7 @@ class Trainer:
         training, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
+        compute.prepare(self.model)
         if self.model.predictor.feel is not None:
             self.model.predictor.feel.fit(torch.from_numpy(recording.felt_in(training)).to(compute.device))
         self._stages = self._make_stages(recording, training)
