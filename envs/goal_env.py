@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.envs.proprioception import Proprioception, proprioception_of
-from worldmodel.envs.registry import make_task
-from worldmodel.envs.renderer import Frame
+from worldmodel.envs.registry import make_task, task_config
+from worldmodel.envs.renderer import Frame, Quality
 from worldmodel.envs.views import ViewsRenderer
 from worldmodel.envs.world import Action, State
 from worldmodel.errors import WorldModelError
@@ -37,6 +37,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         render_mode: "rgb_array", or None.
         cameras: who films, the leftmost view of an image first; none takes the task's own.
         proprioception: show also what the robot feels of its own joints.
+        quality: "fast" or "faithful", as images are drawn.
         arguments: the task's configuration, a JSON object: '{"variation": {"light": 1}}'.
     """
 
@@ -50,16 +51,17 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         arguments: str = "{}",
         cameras: Sequence[str] = (),
         proprioception: bool = False,
+        quality: Quality = "fast",
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
-        self.task = make_task(task, arguments)
+        self.task, self.config = make_task(task, arguments), task_config(task, arguments)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_seconds)}
         self.model, self.data = self.task.model, self.task.data
-        self.cameras = tuple(cameras) or (self.task.camera,)
+        self.cameras, self.quality = tuple(cameras) or (self.task.camera,), quality
         shape = (size, size * len(self.cameras), 3)
-        self._renderer = ViewsRenderer(self.cameras, *shape[:2], model=self.task.model)
+        self._renderer = ViewsRenderer(self.cameras, *shape[:2], quality=quality, model=self.task.model)
         self.proprioception = proprioception_of(self.task.model) if proprioception else Proprioception()
         image = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         spaces: dict[str, gymnasium.spaces.Space[Any]] = {"image": image, "goal": image}

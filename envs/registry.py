@@ -67,11 +67,27 @@ def make_task(name: str, arguments: str = "{}") -> Task:
     Raises:
         WorldModelError: no task has that name, or it does not take the arguments; lists those there are.
     """
+    return _task_class(name)(task_config(name, arguments))
+
+
+def task_config(name: str, arguments: str = "{}") -> TaskConfig:
+    """Return the configuration of one of our own tasks.
+
+    Args:
+        arguments: as `make_task` takes them.
+
+    Raises:
+        WorldModelError: as `make_task` says.
+    """
+    return _configure(_task_class(name).Config, _parse(arguments), f"argument of '{name}'")
+
+
+def _task_class(name: str) -> type[Task]:
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     module, _, kind = TASKS[name].partition(":")
     task: type[Task] = getattr(importlib.import_module(module), kind)
-    return task(_configure(task.Config, _parse(arguments), f"argument of '{name}'"))
+    return task
 
 
 def make_world(name: str, arguments: str = "{}") -> World:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.envs.reacher import Reacher
 from worldmodel.envs.variation import Variation
 from worldmodel.envs.world import State
@@ -22,7 +23,7 @@ from worldmodel.models.interface import Interface
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
-from worldmodel.training.config import TrainConfig
+from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.device import Compute
 
 ENV, AHEAD = "worldmodel/Reacher-v0", 6
@@ -179,6 +180,52 @@ def test_a_recording_of_another_world_is_refused(
     model.interface = replace(model.interface, **change)
     with pytest.raises(WorldModelError, match=rf"does not fit the model: its {next(iter(change))} is"):
         evaluate(CONFIG, model=model, recording=recording, run=trained, compute=cpu)
+
+
+@pytest.fixture(scope="module")
+def shifted(reacher_config: RecordConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
+    """The same arm, three times as heavy and in other light."""
+    folder = tmp_path_factory.mktemp("shifted") / "reacher"
+    record(replace(reacher_config, env_arguments='{"variation": {"mass": 1, "light": 1}}'), folder)
+    with Recording.open(folder) as recording:
+        yield recording
+
+
+@pytest.mark.usefixtures("low_tolerance")
+def test_a_shifted_world_is_acted_in_as_it_was_recorded(
+    trained: Path, shifted: Recording, cpu: Compute, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, shifted=True, episodes=12, oracle=0)
+    model = load_model(trained)
+    evaluation = evaluate(config, model=model, recording=shifted, run=trained, compute=cpu)
+    assert len({trial.episode for trial in evaluation.trials}) > len(HELD_OUT)  # all episodes: none was trained on
+    recorded = np.stack([shifted.episode(t.episode).frames[t.frame] for t in evaluation.trials])
+    assert np.abs(evaluation.trace.frames[:, 0].astype(int) - recorded).max() <= 1
+    assert (evaluation.report.shifted, evaluation.report.env_arguments) == (True, shifted.provenance.env_arguments)
+    evaluation.report.write(tmp_path / "report.json")
+    assert ControlReport.read(tmp_path / "report.json") == evaluation.report
+
+
+def test_a_shifted_recording_is_asked_for_by_name(
+    trained: Path, recording: Recording, shifted: Recording, cpu: Compute
+) -> None:
+    model = load_model(trained)
+    with pytest.raises(WorldModelError, match=r"is not shifted: env_arguments are '{}'.*leave out --shifted"):
+        evaluate(replace(CONFIG, shifted=True), model=model, recording=recording, run=trained, compute=cpu)
+    with pytest.raises(WorldModelError, match="does not fit the model"):
+        evaluate(CONFIG, model=model, recording=shifted, run=trained, compute=cpu)
+    model.interface = replace(model.interface, height=64)
+    with pytest.raises(WorldModelError, match="does not fit the model: its height is 32"):
+        evaluate(replace(CONFIG, shifted=True), model=model, recording=shifted, run=trained, compute=cpu)
+
+
+def test_a_world_without_goals_says_what_can_be_done_there(trained: Path, tmp_path: Path, cpu: Compute) -> None:
+    record(RecordConfig(env="Reacher-v5", frames=20, steps_per_frame=2, height=32, width=32, workers=1), tmp_path / "r")
+    model = load_model(trained)
+    with Recording.open(tmp_path / "r") as other:
+        model.interface = interface_of(other)
+        with pytest.raises(WorldModelError, match=r"'Reacher-v5' is none of our tasks.*worldmodel earn"):
+            evaluate(CONFIG, model=model, recording=other, run=trained, compute=cpu)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.evaluation.interval import wilson
 from worldmodel.evaluation.pool import pool
+from worldmodel.planning.policy import PlanningConfig
 
 REPORT = ControlReport(
     env="worldmodel/Reacher-v0",
-    planner="icem",
+    env_arguments="{}",
+    shifted=False,
+    planning=PlanningConfig(planner="icem"),
     ahead=25,
     budget=50,
     training_seed=0,
@@ -43,6 +46,7 @@ OTHER = replace(
     training_seed=1,
     success=wilson(12, 20),
     success_ever=wilson(15, 20),
+    achieved_cost=0.4,
     floors={"zero": wilson(0, 20)},
     floors_ever={"zero": wilson(3, 20)},
 )
@@ -56,12 +60,16 @@ def test_all_trials_count_once() -> None:
     assert row.floors_ever == {"zero": wilson(4, 30)}
     assert row.by_seed == (0.9, 0.6)
     assert row.training_seeds == (0, 1)
+    assert (row.imagined_cost, row.achieved_cost) == pytest.approx((0.1, 0.3))
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"planner": "cem"}, "planner is 'cem'.*'icem'"),
+        ({"planning": PlanningConfig(planner="cem")}, "planning is .*'cem'.*'icem'"),
+        ({"planning": PlanningConfig(planner="icem", horizon=3)}, "planning is .*horizon=3"),
+        ({"env_arguments": '{"cubes": 3}'}, "env_arguments is .*cubes"),
+        ({"shifted": True}, "shifted is True"),
         ({"env": "other"}, "env is 'other'"),
         ({"budget": 150}, "budget is 150"),
         ({"training_seed": 0}, "count trials twice"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def test_another_goal_on_the_way_is_taken_up(model: WorldModel, env: Env, cpu: C
         ({"env": "worldmodel/Other-v0"}, "environment is 'worldmodel/Reacher-v0'.*'worldmodel/Other-v0'"),
         ({"cameras": ("side",)}, r"cameras is \('top',\).*\('side',\)"),
         ({"height": 64}, r"image size is \(32, 32, 3\).*\(64, 32, 3\)"),
+        ({"quality": "faithful"}, "quality of pictures is 'fast'.*'faithful'"),
         ({"control_seconds": 0.1}, "time between two actions"),
         ({"low": (-1.0,), "high": (1.0,)}, "number of actuators is 2"),
         ({"high": (1.0, 2.0)}, r"upper bounds of the actions is \(1.0, 1.0\)"),
@@ -84,6 +86,26 @@ def test_another_world_is_refused(
     model.interface = replace(model.interface, **change)
     with pytest.raises(WorldModelError, match=named):
         agent(model, env, cpu)
+
+
+def test_other_looks_and_physics_are_acted_in_and_another_task_is_not(model: WorldModel, cpu: Compute) -> None:
+    with closing(gymnasium.make("worldmodel/Reacher-v0", size=32, arguments='{"variation": {"light": 1}}')) as varied:
+        assert agent(model, varied, cpu)(varied.reset(seed=4)[0]).shape == (2,)
+    with closing(gymnasium.make("worldmodel/Cube-v0", size=32, arguments='{"cubes": 3}')) as three:
+        unwrapped: Any = three.unwrapped
+        space = three.action_space
+        assert isinstance(space, gymnasium.spaces.Box)
+        model.interface = replace(
+            model.interface,
+            env="worldmodel/Cube-v0",
+            cameras=unwrapped.cameras,
+            control_seconds=unwrapped.task.control_seconds,
+            low=tuple(space.low.tolist()),
+            high=tuple(space.high.tolist()),
+            env_arguments='{"variation": {"colour": 1}}',
+        )
+        with pytest.raises(WorldModelError, match=r"configuration is .*cubes=3.*cubes=1"):
+            agent(model, three, cpu)
 
 
 def test_an_environment_without_goals_is_refused(model: WorldModel, cpu: Compute) -> None:

@@ -175,6 +175,10 @@ def test_a_time_budget_ends_the_search_with_the_best_plan_so_far(name: str) -> N
         finished.append(clock.now)
         return cost(latents, actions)
 
+    search(name, problem(slow), deadline=Deadline(1.5, clock))
+    assert finished == [1.0]
+    clock.now = 0.0
+    finished.clear()
     plan = search(name, problem(slow), deadline=Deadline(3.5, clock))
     assert finished == [1.0, 2.0, 3.0]
     assert torch.isfinite(plan.cost).all()
@@ -196,7 +200,7 @@ def test_a_cost_that_is_not_finite_is_an_error_that_says_where(name: str, poison
             costs = costs + torch.zeros_like(costs).index_put((torch.tensor(1), torch.tensor(3)), torch.tensor(poison))
         return costs
 
-    with pytest.raises(WorldModelError, match=r"Round \d, start 1: candidate 3 has cost"):
+    with pytest.raises(WorldModelError, match=r"Round 2, start 1: candidate 3 has cost"):
         search(name, problem(poisoned, 2))
 
 

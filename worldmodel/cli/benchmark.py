@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -47,6 +47,7 @@ class Command:
         oracle: how many of them are also played on the real simulator, which takes seconds for a plan where the model
             takes milliseconds.
         planner: who searches.
+        protocol: "near" as above, or "far", with goals 75 control steps ahead and a budget of 150.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 
@@ -58,6 +59,7 @@ class Command:
     episodes: int = 100
     oracle: int = 10
     planner: PlannerName = PlanningConfig.planner
+    protocol: Literal["near", "far"] = "near"
     device: str = "auto"
 
     def run(self) -> None:
@@ -72,6 +74,7 @@ class Command:
             train=TrainConfig(minutes=minutes),
             plan=EvaluationConfig(
                 planning=PlanningConfig(planner=self.planner),
+                protocol=self.protocol,
                 episodes=self.episodes,
                 oracle=self.oracle,
             ),

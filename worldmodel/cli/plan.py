@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from worldmodel.cli.progress import bar
@@ -26,8 +27,8 @@ class Command:
 
     Attributes:
         run_folder: folder of a trained run.
-        recording: folder of the recording that it was trained on.
-        out: folder for the report and the videos; `plan` inside the run when left out.
+        recording: folder of the recording that it was trained on; with --shifted, of another.
+        out: folder for the report and the videos; `plan` inside the run when left out, or `shifted`.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 
@@ -38,7 +39,7 @@ class Command:
     device: str = "auto"
 
     def run(self) -> None:
-        out = self.out or self.run_folder / "plan"
+        out = self.out or self.run_folder / ("shifted" if self.config.shifted else "plan")
         with Recording.open(self.recording) as recording:
             evaluation = plan_with_bar(self.config, self.run_folder, recording, out, self.device)
         print_report(evaluation.report)
@@ -70,17 +71,20 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
 
 def print_report(report: ControlReport) -> None:
     """Print success beside the floors, as a table."""
+    shift = f" of the task with {escape(report.env_arguments)}," if report.shifted else ""
     table = Table(
         title=(
-            f"{report.plans} held-out goals {report.ahead} control steps ahead, budget {report.budget}, tolerance "
-            f"{report.tolerance:g} {report.unit}"
+            f"{report.plans} held-out goals{shift} {report.ahead} control steps ahead, budget {report.budget}, "
+            f"tolerance {report.tolerance:g} {report.unit}"
         ),
         title_justify="left",
     )
     table.add_column("policy")
     table.add_column("at the goal in the end [95 %]")
     table.add_column("touched it at any time [95 %]")
-    table.add_row(f"{report.planner}, world model", str(report.success), str(report.success_ever), style="bold")
+    table.add_row(
+        f"{report.planning.planner}, world model", str(report.success), str(report.success_ever), style="bold"
+    )
     if report.oracle:
         name = f"{report.oracle_planner}, real simulator ({report.oracle.count} goals)"
         table.add_row(name, str(report.oracle), str(report.oracle_ever))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from worldmodel.evaluation.evaluate import ControlReport
@@ -37,8 +38,9 @@ class Command:
 
 def print_pool(row: Pool) -> None:
     """Print the pool as a table."""
+    shift = f", shifted by {escape(row.env_arguments)}" if row.shifted else ""
     table = Table(
-        title=f"{row.env}, {row.planner}: goals {row.ahead} control steps ahead, budget {row.budget}",
+        title=f"{row.env}{shift}, {row.planner}: goals {row.ahead} control steps ahead, budget {row.budget}",
         title_justify="left",
         show_header=False,
     )
@@ -50,7 +52,10 @@ def print_pool(row: Pool) -> None:
         table.add_row(f"{name} actions", f"{rate}, touched {row.floors_ever[name]}")
     if row.oracle:
         table.add_row(
-            f"{row.planner}, real simulator", f"{row.oracle}, touched {row.oracle_ever}, of {row.oracle.count}"
+            f"{row.oracle_planner}, real simulator", f"{row.oracle}, touched {row.oracle_ever}, of {row.oracle.count}"
         )
+    table.add_row(
+        "distance to the goal's latent", f"{row.imagined_cost:.3f} as imagined, {row.achieved_cost:.3f} as it came"
+    )
     table.add_row("to plan for one robot", f"{row.milliseconds_for_one:,.0f} ms")
     Console().print(table)

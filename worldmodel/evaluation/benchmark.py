@@ -69,7 +69,9 @@ class BenchmarkRow:
             ", ".join(f"{100 * rate:.0f}" for rate in pool.by_seed) + " %",
             _told(pool.success_ever),
             *(_both(pool.floors.get(name), pool.floors_ever.get(name)) for name in ("uniform", "zero", "explore")),
-            f"{_both(pool.oracle, pool.oracle_ever)} of {pool.oracle.count}" if pool.oracle else _told(None),
+            f"{_both(pool.oracle, pool.oracle_ever)} of {pool.oracle.count} ({pool.oracle_planner})"
+            if pool.oracle
+            else _told(None),
             f"{pool.milliseconds_for_one:,.0f}",
             f"{seeds} × {pool.success.count // seeds}",
         ]
@@ -94,8 +96,8 @@ class BenchmarkTable:
         )
         return (
             f"Held-out goals {' or '.join(protocols)}. Intervals are Wilson's, over the trials of all training seeds. "
-            "uniform, zero and explore act without a model; the oracle is the same planner on the real "
-            "simulator, on some of the trials; of these, in the end / at any time. ms per plan is for one robot."
+            "uniform, zero and explore act without a model; the oracle is the planner in brackets on the "
+            "real simulator, on some of the trials; of these, in the end / at any time. ms per plan is for one robot."
         )
 
     def failures(self) -> list[str]:

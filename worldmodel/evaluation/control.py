@@ -114,14 +114,20 @@ def feel(interface: Interface, tasks: Sequence[Task]) -> Tensor:
 
 
 def control(
-    policy: PlanningPolicy, model: WorldModel, trials: list[Trial], *, blocks: int, progress: Progress | None = None
+    policy: PlanningPolicy,
+    model: WorldModel,
+    interface: Interface,
+    trials: list[Trial],
+    *,
+    blocks: int,
+    progress: Progress | None = None,
 ) -> ControlTrace:
     """Let the planner act in every trial, all planned in one batch.
 
     Args:
+        interface: of the world to act in, which may look and behave otherwise than the one that `model` knows.
         blocks: T, action blocks to act for; nothing ends a trial early.
     """
-    interface = model.interface
     tasks = [make_task(interface.env, interface.env_arguments) for _ in trials]
     with film(interface, tasks[0]) as renderer:
         distances = [_begin(tasks, trials)]

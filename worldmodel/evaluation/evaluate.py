@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 
 from worldmodel.config import to_json
@@ -20,6 +22,7 @@ from worldmodel.evaluation.oracle import oracle, oracle_planner
 from worldmodel.evaluation.reports import read_report
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.tasks import TASKS
 from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.config import interface_of, read_train_config
 from worldmodel.training.device import Compute
@@ -37,6 +40,8 @@ class Protocol:
     ahead: int
     budget: int
 
+
+SHIFTED = ("recording", "env_arguments")  # in what a shifted recording's interface differs from the model's
 
 PROTOCOLS = {
     "near": Protocol(ahead=25, budget=50),  # as most published figures have it
@@ -56,6 +61,8 @@ class EvaluationConfig:
         episodes: trials, each with a start and a goal from a held-out episode.
         oracle: how many of the trials the planner also plays on the real simulator with the true distance, which
             says what it could do with a perfect model; `cem` in its place where it needs proposals or gradients.
+        shifted: the recording is another one, of the same task with other arguments, such as a variation of its looks
+            and physics: a test out of distribution. No episode of it was trained on, so all give goals.
         seed: decides the trials and the planner's draws.
     """
 
@@ -65,6 +72,7 @@ class EvaluationConfig:
     budget: int = 0
     episodes: int = 50
     oracle: int = 0
+    shifted: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,8 +100,9 @@ class ControlReport:
     """How control went.
 
     Attributes:
-        env: name of the environment.
-        planner: who planned.
+        env: name of the environment; `env_arguments` what it was made with, a JSON object.
+        shifted: whether these are not what the model was trained with.
+        planning: who planned, and how.
         ahead, budget: control steps from start to goal in the recording, and to get there.
         training_seed, seed: of the run, and of the trials and draws.
         success: share of trials in which the goal is held when the budget ends.
@@ -101,7 +110,7 @@ class ControlReport:
         floors: `success` of policies without a model, by name; `floors_ever` likewise.
         oracle: `success` of a planner on the real simulator, of the first trials; None if it was not asked for.
             `oracle_ever` likewise.
-        oracle_planner: who searches there: `planner`, or "cem" where that needs proposals or gradients.
+        oracle_planner: who searches there: the planner, or "cem" where that needs proposals or gradients.
         tolerance, unit: what counts as success.
         milliseconds_per_plan: mean for all trials together, ms; `plans` of them at once.
         milliseconds_for_one: median for one robot alone, ms.
@@ -111,7 +120,9 @@ class ControlReport:
     """
 
     env: str
-    planner: str
+    env_arguments: str
+    shifted: bool
+    planning: PlanningConfig
     ahead: int
     budget: int
     training_seed: int
@@ -168,7 +179,8 @@ def evaluate(
     """Evaluate a run's model on goals from episodes that it was not trained on.
 
     Args:
-        recording: the one that the run was trained on; its held-out episodes give the goals.
+        recording: the one that the run was trained on, whose held-out episodes give the goals; or, where the
+            evaluation is `shifted`, another.
         run: folder of the run, whose configuration says which episodes were held out.
         progress: is told of every block, and then of every trial of the oracle.
 
@@ -176,11 +188,19 @@ def evaluate(
         WorldModelError: recording and model do not belong together, or the environment is not one of our tasks.
     """
     started = time.perf_counter()
-    recording = as_seen_by(model, recording)
+    recording = as_seen_by(model, recording, shifted=config.shifted)
     training = read_train_config(run)
     check_finished(run)
+    interface = interface_of(recording)
+    if interface.env not in TASKS:
+        raise WorldModelError(
+            f"'{interface.env}' is none of our tasks, which alone tell when a goal is reached. Expected a model of one "
+            f"of {', '.join(TASKS)}. Plan for the world's reward with: worldmodel earn {run}; or go to goals that you "
+            f"choose with: worldmodel view live {run}"
+        )
     _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
-    interface = model.interface
+    if config.shifted:
+        held_out = np.arange(recording.episodes)
     protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env, interface.env_arguments)
     trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
     total = protocol.budget + config.oracle
@@ -190,7 +210,7 @@ def evaluate(
 
     planning = replace(config.planning, history=min(config.planning.history, training.masking.visible))
     policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed)
-    trace = control(policy, model, trials, blocks=protocol.budget, progress=tell(0))
+    trace = control(policy, model, interface, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
     floors = {name: floor(name, interface, trials, steps=steps, seed=config.seed) for name in FLOORS}
     perfect = (
@@ -207,7 +227,9 @@ def evaluate(
     )
     report = ControlReport(
         env=interface.env,
-        planner=config.planning.planner,
+        env_arguments=interface.env_arguments,
+        shifted=config.shifted,
+        planning=config.planning,
         ahead=protocol.ahead * interface.steps_per_frame,
         budget=steps,
         training_seed=training.seed,
@@ -242,18 +264,28 @@ def check_finished(run: Path) -> None:
         )
 
 
-def as_seen_by(model: WorldModel, recording: Recording) -> Recording:
+def as_seen_by(model: WorldModel, recording: Recording, *, shifted: bool = False) -> Recording:
     """Return a recording as `model` sees it: by its cameras, and with what the robot felt if it asks for that.
 
+    Args:
+        shifted: it is to be another one, of the same task with other arguments.
+
     Raises:
-        WorldModelError: it is not the one that the model was trained on: held-out episodes would not be.
+        WorldModelError: it is not the one that the model was trained on: held-out episodes would not be. Or, where
+            it is to be a shifted one, it is of another task, or of the very world of training.
     """
     recording = recording.seen_by(model.interface.cameras)
     if model.config.proprioception:
         recording = recording.with_proprioception()
     held, given = asdict(model.interface), asdict(interface_of(recording))
+    if shifted and json.loads(held["env_arguments"]) == json.loads(given["env_arguments"]):
+        raise WorldModelError(
+            f"The recording '{recording.folder}' is not shifted: env_arguments are {given['env_arguments']!r}, as where "
+            "the model was trained. Record with others, such as --env-arguments "
+            '\'{"variation": {"light": 1}}\', or leave out --shifted and use the recording of the training.'
+        )
     for name in held:
-        if held[name] != given[name]:
+        if held[name] != given[name] and not (shifted and name in SHIFTED):
             raise WorldModelError(
                 f"The recording '{recording.folder}' does not fit the model: its {name} is {given[name]!r}, the model "
                 f"was trained on {held[name]!r}. Use the recording that the model was trained on."

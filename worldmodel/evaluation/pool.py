@@ -11,7 +11,10 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.evaluation.interval import Rate, wilson
 
-ALIKE = ("env", "planner", "ahead", "budget", "tolerance", "unit")
+ALIKE = (
+    *("env", "env_arguments", "shifted", "planning", "ahead", "budget"),
+    *("oracle_planner", "tolerance", "unit"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,20 @@ class Pool:
     The intervals take all trials as independent; those of one run share its luck in training, which `by_seed` shows.
 
     Attributes:
-        env, planner, ahead, budget: as in each report.
+        env, env_arguments, shifted, planner, ahead, budget: as in each report.
         training_seeds: of the runs, in the order of the reports.
         success, success_ever: over all trials.
         floors: `success` of policies without a model, by name, over all trials; `floors_ever` likewise.
         by_seed: `success` of each run.
-        oracle: `success` of the planner on the real simulator, over all trials that it played there; None if it
+        oracle: `success` of `oracle_planner` on the real simulator, over all trials that it played there; None if it
             played none. `oracle_ever` likewise.
+        imagined_cost, achieved_cost: mean distance to the goal's latent, as forecast a block ahead and as it came.
         milliseconds_for_one: to plan for one robot, mean over runs, ms.
     """
 
     env: str
+    env_arguments: str
+    shifted: bool
     planner: str
     ahead: int
     budget: int
@@ -43,6 +49,9 @@ class Pool:
     by_seed: tuple[float, ...]
     oracle: Rate | None
     oracle_ever: Rate | None
+    oracle_planner: str
+    imagined_cost: float
+    achieved_cost: float
     milliseconds_for_one: float
 
     def write(self, path: Path) -> None:
@@ -77,7 +86,9 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
     floors = _shared_floors(reports)
     return Pool(
         env=first.env,
-        planner=first.planner,
+        env_arguments=first.env_arguments,
+        shifted=first.shifted,
+        planner=first.planning.planner,
         ahead=first.ahead,
         budget=first.budget,
         training_seeds=tuple(report.training_seed for report in reports),
@@ -88,12 +99,19 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
         by_seed=tuple(report.success.value for report in reports),
         oracle=_together(oracles) if oracles else None,
         oracle_ever=_together(oracles_ever) if oracles_ever else None,
-        milliseconds_for_one=sum(report.milliseconds_for_one for report in reports) / len(reports),
+        oracle_planner=first.oracle_planner,
+        imagined_cost=_mean([report.imagined_cost for report in reports]),
+        achieved_cost=_mean([report.achieved_cost for report in reports]),
+        milliseconds_for_one=_mean([report.milliseconds_for_one for report in reports]),
     )
 
 
 def _shared_floors(reports: Sequence[ControlReport]) -> list[str]:
     return [name for name in reports[0].floors if all(name in report.floors for report in reports)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _together(rates: Sequence[Rate]) -> Rate:

@@ -60,10 +60,10 @@ class ReturnsConfig:
             if getattr(self, name) < least:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least {least}.")
         cost = self.planning.cost
-        if cost.asks_for_goal or not cost.reward:
+        if cost.asks_for_goal or cost.reach or not cost.reward:
             raise WorldModelError(
                 f"The cost is {cost}; expected one that weighs a reward and no goal. Leave cost.away, cost.last, "
-                "cost.least and cost.steps at 0 and cost.reward above it; worldmodel plan goes to goals."
+                "cost.least, cost.steps and cost.reach at 0 and cost.reward above it; worldmodel plan goes to goals."
             )
 
 

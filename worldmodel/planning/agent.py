@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.envs.goal_env import GoalEnv, Observation
+from worldmodel.envs.registry import task_config
 from worldmodel.envs.world import Action
 from worldmodel.errors import WorldModelError
 from worldmodel.models.interface import Interface
@@ -85,7 +87,7 @@ class Agent:
 
 
 def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
-    """Refuse an environment that is not the one that a model was trained on.
+    """Refuse an environment that is not the one that a model was trained on. Its looks and physics may vary.
 
     Raises:
         WorldModelError: names what differs, what it is, and what the model was trained on.
@@ -100,6 +102,7 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
     shown = inner.observation_space["image"]  # type: ignore[index]
     found: dict[str, tuple[object, object]] = {
         "environment": (env.spec.id if env.spec else interface.env, interface.env),
+        "quality of pictures": (inner.quality, interface.quality),
         "choice of cameras": (inner.cameras, interface.cameras),
         "image size": (shown.shape, (interface.height, interface.width, 3)),
         "time between two actions, s": (round(inner.task.control_seconds, 9), round(interface.control_seconds, 9)),
@@ -109,6 +112,9 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
     }
     if interface.proprioception:
         found["number of values in 'proprioception'"] = (inner.proprioception.size, interface.proprioception)
+    if interface.env == found["environment"][0]:
+        trained_in = task_config(interface.env, interface.env_arguments)
+        found["configuration"] = (replace(inner.config, variation=trained_in.variation), trained_in)
     for what, (here, trained) in found.items():
         if here != trained:
             raise WorldModelError(

@@ -89,8 +89,9 @@ class GradientPlanner(Planner):
         if not torch.isfinite(slope).all():
             start, candidate = (~torch.isfinite(slope)).nonzero()[0].tolist()[:2]
             raise WorldModelError(
-                f"Round {number}, start {start}: the gradient of candidate {candidate} is not finite; expected finite "
-                "numbers. The world model or the cost function is broken: look at its training log."
+                f"Round {problem.played + number}, start {start}: the gradient of candidate {candidate} is not "
+                "finite; expected finite numbers. The world model or the cost function is broken: look at its training "
+                "log."
             )
         return costs.detach(), slope * self.space.half
 
@@ -134,5 +135,6 @@ class CEMGradientPlanner(Planner):
         found = self._search.plan(problem, generator=generator, warm=warm, deadline=deadline)
         if deadline is not None and not deadline.has_time:
             return found
-        refined = self._refine.plan(problem, generator=generator, warm=found.actions, deadline=deadline)
+        rest = problem.after(len(found.best_by_round))
+        refined = self._refine.plan(rest, generator=generator, warm=found.actions, deadline=deadline)
         return found.then(refined)

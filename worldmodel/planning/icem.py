@@ -55,7 +55,8 @@ class ICEMPlanner(Planner):
     Shapes: B starts, N candidates, E elites, H blocks, K steps in a block, A actuators.
 
     Source: Pinneri et al., Sample-efficient cross-entropy method for real-time planning, 2020. Differs: the best
-    plan so far and the mean are among the candidates of every round, not only of the last.
+    plan so far and the mean are among the candidates of every round, not only of the last, and of the search
+    before, a new one is given the rest of the best plan only, not elites beside it.
     """
 
     def __init__(self, config: ICEMConfig, *, space: PlanSpace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,6 +87,7 @@ class Problem:
         starts: B.
         proposals: plans worth trying first, `[B, P, H, K, A]`, from who knows the world; needed by `ProposalPlanner`.
         watch: is shown each round.
+        played: rounds that another search has played before, from which this one goes on.
     """
 
     rollout: Rollout
@@ -94,9 +95,14 @@ class Problem:
     starts: int
     proposals: Tensor | None = None
     watch: Callable[[Round], None] | None = None
+    played: int = 0
+
+    def after(self, rounds: int) -> Problem:
+        """Return the problem for a search that goes on after so many rounds."""
+        return replace(self, played=self.played + rounds)
 
     def judge(self, candidates: Tensor, number: int, *, elites: int = 0) -> Tensor:
-        """Return the costs `[B, N]` of candidates `[B, N, H, K, A]` of round `number`.
+        """Return the costs `[B, N]` of candidates `[B, N, H, K, A]` of a search's round `number`.
 
         Args:
             elites: how many of the cheapest the planner goes on from, for who watches.
@@ -109,9 +115,9 @@ class Problem:
         if not torch.isfinite(costs).all():
             start, candidate = (~torch.isfinite(costs)).nonzero()[0].tolist()
             raise WorldModelError(
-                f"Round {number}, start {start}: candidate {candidate} has cost {costs[start, candidate].item()}; "
-                "expected a finite number. The world model's forecast or the cost function is broken: look at its "
-                "training log."
+                f"Round {self.played + number}, start {start}: candidate {candidate} has cost "
+                f"{costs[start, candidate].item()}; expected a finite number. The world model's forecast or the cost "
+                "function is broken: look at its training log."
             )
         if self.watch is not None:
             self.watch(Round(candidates.detach(), latents.detach(), costs.detach(), elites))

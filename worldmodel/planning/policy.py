@@ -30,8 +30,9 @@ class PlanningConfig(PlannerConfigs):
             proposal's, which come as the recording acted (held, on Cube, 69 % of goals in place of 79), and others' for
             all of them: training blocks come from smooth noise; candidates that change at each step look like
             nothing the model has seen, and it errs on them: on the reacher, success fell from 52 to 32 %.
-        budget_ms: time in which a plan must be there, ms, encoding included: the best one so far is taken. 0 lets the
-            search play all its rounds. Results then depend on the speed of the machine.
+        budget_ms: time in which a plan must be there, ms, encoding included: the best one so far is taken. Robots that
+            are planned for together, as all trials of an evaluation are, share it. Results then depend on the speed of
+            the machine. 0 lets the search play all its rounds.
     """
 
     planner: PlannerName = "proposal"
@@ -145,7 +146,7 @@ class PlanningPolicy:
             watch: is shown each round of the search.
 
         Raises:
-            WorldModelError: the model has proprioception and nothing is felt.
+            WorldModelError: the model has proprioception and nothing is felt, or what is not a finite number.
         """
         if felt is None and self._model.interface.proprioception:
             raise WorldModelError(
@@ -154,8 +155,11 @@ class PlanningPolicy:
             )
         started = time.perf_counter()
         deadline = Deadline(self.config.budget_ms / 1000 if self.config.budget_ms else None)
+        if felt is not None and not torch.isfinite(felt).all():
+            raise WorldModelError(f"What the robots feel is {felt.tolist()}; expected finite numbers.")
         with self._compute.autocast():
             latents = self._model.encode(frames.to(self._compute.device))
+        self._compute.wait()
         encoding = time.perf_counter() - started
         self._latents = [*self._latents, latents][-self.config.history :]
         if felt is not None:
@@ -189,6 +193,7 @@ class PlanningPolicy:
         started = time.perf_counter()
         deadline = deadline or Deadline(None)
         state = self._imagination.remember(latents, blocks[:, :, :: self._hold], felt)
+        self._compute.wait()
         model_seconds = time.perf_counter() - started
         deadline.reserve(model_seconds)  # imagining the chosen plan, in the end, takes about as long
 
@@ -196,6 +201,7 @@ class PlanningPolicy:
             nonlocal model_seconds
             began = time.perf_counter()
             imagined = self._imagination.imagine(state, actions)
+            self._compute.wait()
             model_seconds += time.perf_counter() - began
             return imagined
 

@@ -63,10 +63,13 @@ class ProposalPlanner(Planner):
             )
         tried = [problem.proposals] if warm is None else [problem.proposals, warm[:, None]]
         candidates = self.space.clamp(torch.cat(tried, 1))
+        deadline = deadline or Deadline(None)
         best = Best(candidates[:, 0])
-        best.update(candidates, problem.judge(candidates, 0, elites=1))
+        for number in deadline.rounds(1):
+            best.update(candidates, problem.judge(candidates, number, elites=1))
         found = best.plan()
-        if not self.config.search or (deadline is not None and not deadline.has_time):
+        if not self.config.search or not deadline.has_time:
             return found
-        searched = self._search.plan(problem, generator=generator, warm=found.actions, deadline=deadline)
+        rest = problem.after(1)
+        searched = self._search.plan(rest, generator=generator, warm=found.actions, deadline=deadline)
         return found.then(searched, margin=self.config.margin)

@@ -37,6 +37,11 @@ class Compute:
         """Return a context in which matrix multiplications run in the chosen precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
+    def wait(self) -> None:
+        """Wait until the device has done all that it was told to: then the clock tells how long it took."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def prepare(self, model: nn.Module) -> None:
         """Compile the networks of `model` in place, each for itself, where that is asked for.
 
