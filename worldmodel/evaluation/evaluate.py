@@ -280,8 +280,8 @@ def as_seen_by(model: WorldModel, recording: Recording, *, shifted: bool = False
     held, given = asdict(model.interface), asdict(interface_of(recording))
     if shifted and json.loads(held["env_arguments"]) == json.loads(given["env_arguments"]):
         raise WorldModelError(
-            f"The recording '{recording.folder}' is not shifted: env_arguments are {given['env_arguments']!r}, as where "
-            "the model was trained. Record with others, such as --env-arguments "
+            f"The recording '{recording.folder}' is not shifted: env_arguments are "
+            f"{given['env_arguments']!r}, as where the model was trained. Record with others, such as --env-arguments "
             '\'{"variation": {"light": 1}}\', or leave out --shifted and use the recording of the training.'
         )
     for name in held:
