@@ -67,6 +67,14 @@ def test_mlps_find_what_is_not_linear_and_each_learns_from_its_own_rows(generato
     assert r_squared(linear(features[UNSEEN]), targets[UNSEEN]).mean() < 0.3
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_rows_may_lie_elsewhere_than_features(features: torch.Tensor) -> None:
+    there, config = features.cuda(), MLPProbeConfig(width=8, steps=2, batch=8, checks=2)
+    (probe,) = fit_mlps(config, there, there[:, :2], [ROWS], torch.Generator().manual_seed(0))
+    assert torch.isfinite(probe(there)).all()
+    assert torch.isfinite(fit_ridge(there, there[:, :2], ROWS)(there)).all()
+
+
 def test_an_mlp_keeps_its_best_state(generator: torch.Generator) -> None:
     """Targets that are noise: the longer it learns, the worse it does elsewhere."""
     features, targets = torch.randn(N, D, generator=generator), torch.randn(N, 1, generator=generator)

@@ -77,9 +77,11 @@ def fit_mlps(
     Args:
         features: `[N, D]` float32.
         targets: `[N, S]` float32.
+        rows: on any device.
         generator: on the CPU; draws weights and batches.
     """
     device = features.device
+    rows = [Rows(r.training.to(device), r.validation.to(device)) for r in rows]
     scales = [(Scale.of(features[r.training]), Scale.of(targets[r.training])) for r in rows]
     x_scale, y_scale = (
         Scale(torch.stack([s[i].mean for s in scales])[:, None], torch.stack([s[i].std for s in scales])[:, None])
