@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording, split_episodes
+from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.evaluation import latents as module
 from worldmodel.evaluation.latents import (
@@ -22,11 +25,13 @@ from worldmodel.evaluation.latents import (
     untrained,
 )
 from worldmodel.evaluation.measure import MeasureConfig, MeasureReport, measure
+from worldmodel.evaluation.probes.data import read_probe_data
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
 from worldmodel.evaluation.ranking import METRICS
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.world_model import WorldModel, WorldModelConfig
+from worldmodel.training import forecast as forecast_module
 from worldmodel.training.checkpoint import load_model
-from worldmodel.training.config import TrainConfig
+from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.device import Compute
 
 CONFIG = MeasureConfig(length=5, visible=2, probe=MLPProbeConfig(width=8, steps=5, batch=8, checks=2))
@@ -94,6 +99,32 @@ def test_clips_lie_where_they_say(tiny_model: WorldModel, recording: Recording, 
     assert len(cut_clips(episodes, length=4, most=5).latents) == 5
     with pytest.raises(RecordingError, match=r"No held-out episode has 11 frames; the longest has 10.*--length"):
         cut_clips(episodes, length=11, most=5)
+
+
+def test_an_episode_of_one_frame_has_no_blocks(
+    tiny_model_config: WorldModelConfig,
+    provenance: Provenance,
+    make_episode: Callable[[int], Episode],
+    cpu: Compute,
+    tmp_path: Path,
+) -> None:
+    """Such as one that ended within its first block; whatever reads whole episodes reads it with the others."""
+    size = {"height": 32, "width": 32}
+    with RecordingStore(tmp_path, replace(provenance, simulation=None, **size), resume=False) as store:
+        for place, number in enumerate((0, 4)):
+            episode = make_episode(number)
+            store.add(replace(episode, index=place, pictures={"frames/top": np.tile(episode.frames, (1, 4, 4, 1))}))
+        store.finish(seconds=1.0)
+    both = np.arange(2)
+    with Recording.open(tmp_path) as recording:
+        assert recording.whole_frames.tolist() == [5, 1]
+        model = WorldModel(tiny_model_config, interface=interface_of(recording)).eval()
+        found = encode_episodes(model, recording, both, cpu)
+        assert [tuple(episode.blocks.shape) for episode in found] == [(4, 3, 2), (0, 3, 2)]
+        trained_on = forecast_module.encode_episodes(model, recording, both, cpu)
+        assert [len(episode.latents) for episode in trained_on] == [5, 1]
+        data = read_probe_data(recording, both, both, cpu.device)
+        assert [len(blocks) for blocks in data.training.blocks] == [4, 0]
 
 
 def test_a_forecast_is_the_predictors(tiny_model: WorldModel, monkeypatch: pytest.MonkeyPatch, cpu: Compute) -> None:

@@ -80,7 +80,10 @@ def read_probe_data(
     for chosen in (slice(0, len(training)), slice(len(training), len(episodes))):
         some, lengths = episodes[chosen], counts[chosen].tolist()
         states = np.concatenate([s[:n] for s, n in zip(physical.values[chosen], lengths, strict=True)])
-        acted = [e.actions[: (n - 1) * block].reshape(n - 1, block, -1) for e, n in zip(some, lengths, strict=True)]
+        acted = [
+            e.actions[: (n - 1) * block].reshape(n - 1, block, e.actions.shape[1])
+            for e, n in zip(some, lengths, strict=True)
+        ]
         felt = [recording.proprioception(e.qpos[:n], e.qvel[:n]) for e, n in zip(some, lengths, strict=True)]
         parts.append(
             LabelledFrames(
