@@ -243,6 +243,7 @@ def _transitions(config: MeasureConfig, model: WorldModel, clips: EncodedClips, 
         real=latents[:, now + 1],
         predicted=forecast(model, latents, blocks, clips.felt, visible=config.visible, compute=compute)[:, 0],
         actions=model.flatten_actions(blocks[:, now]).float(),
+        episode=clips.episode,
     )
 
 

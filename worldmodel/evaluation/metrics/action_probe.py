@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig, fit_mlps
@@ -21,12 +23,14 @@ class Transitions:
         before: `[N, 2 D]`, the latents of the two frames before the step: place and velocity.
         real, predicted: `[N, D]`, the latent of the frame after it, encoded and forecast.
         actions: `[N, U]`, the flat action block between, in [-1, 1].
+        episode: `[N]` int64, the episode that each is of, rising.
     """
 
     before: Tensor
     real: Tensor
     predicted: Tensor
     actions: Tensor
+    episode: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def action_transfer(
     perceptron that sees the frame before, too, since a difference of two frames does not show a force; the four
     entries are reported as they are, not collapsed into one score.
     """
-    rows = _rows(training)
+    rows = _rows(training.episode)
     inverse = {}
     for kind in ("real", "predicted"):
         features = torch.cat([training.before, getattr(training, kind)], dim=1)
@@ -69,11 +73,13 @@ def action_transfer(
     )
 
 
-def _rows(training: Transitions) -> Rows:
-    """Use the last of the episodes, which follow each other, to stop by."""
-    count = len(training.actions)
-    order = torch.arange(count, device=training.actions.device)
-    cut = max(1, count - max(1, round(count * VALIDATION)))
+def _rows(episode: NDArray[np.int64]) -> Rows:
+    """Use the last of the episodes to stop by, whole; of a single one, its end."""
+    numbers, order = np.unique(episode), torch.arange(len(episode))
+    if len(numbers) > 1:
+        cut = int(np.searchsorted(episode, numbers[-max(1, round(len(numbers) * VALIDATION))]))
+    else:
+        cut = max(1, len(episode) - max(1, round(len(episode) * VALIDATION)))
     return Rows(order[:cut], order[cut:])
 
 
