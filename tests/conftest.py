@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.datasets.formats.exchange import export_recording, import_recording
 from worldmodel.datasets.manifest import Camera, Provenance, Simulation, Software
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
@@ -205,6 +206,17 @@ def two_cameras(reacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with Recording.open(reacher) as recording:
         rerender(RerenderConfig(cameras=("top", ""), workers=1), recording, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def video(reacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a recording of the same frames without actions and states. Read it, do not change it."""
+    pytest.importorskip("av", reason="av is not installed: pip install 'worldmodel[video]'")
+    folder = tmp_path_factory.mktemp("recordings")
+    with Recording.open(reacher) as recording:
+        export_recording(recording, folder / "videos", format="video", lossy=True)
+    import_recording([str(folder / "videos" / "*.mp4")], folder / "video")
+    return folder / "video"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from worldmodel.evaluation.measure import MeasureConfig
 from worldmodel.evaluation.probe import ProbeConfig
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
 from worldmodel.evaluation.probes.tuning import TuneConfig
+from worldmodel.evaluation.ranking import METRICS
 from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.config import TrainConfig, read_train_config
@@ -75,6 +76,15 @@ def test_two_objectives_and_once_more(
     before = (command.out / "comparison.json").read_text()
     command.run()
     assert (command.out / "comparison.json").read_text() == before
+
+
+def test_video_without_actions_is_compared_too(command: Command, video: Path) -> None:
+    replace(command, recording=video, cameras=(), proprioception=False).run()
+    (line,) = (x for x in (command.out / "comparison.md").read_text().splitlines() if "| vicreg |" in x)
+    found = json.loads((command.out / "comparison.json").read_text())
+    assert set(found["objectives"][0]["metrics"]) == {name for name, metric in METRICS.items() if not metric.needs}
+    assert line.split("|")[-3].strip() == ""  # action_transfer, before the minutes
+    assert found["ranking"] == []
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_made(command: Command) -> None:

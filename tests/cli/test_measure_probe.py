@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
 from worldmodel.cli.main import run
+from worldmodel.datasets.reader import Recording
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.probes.report import ProbeReport
 from worldmodel.evaluation.ranking import METRICS
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
+from worldmodel.training.trainer import Trainer
 
 MEASURE = ["--length", "5", "--visible", "2", "--probe.steps", "5", "--device", "cpu"]
 PROBE = ["--labels", "40%", "100%", "--seeds", "1", "--visible", "2", "--mlp.steps", "5", "--device", "cpu"]
@@ -40,6 +44,25 @@ def test_measure_prints_and_writes(
     assert "frames ahead" in text
     assert MeasureReport.read(tmp_path / "report.json").episodes == 1
     assert json.loads((tmp_path / "config.json").read_text())["length"] == 5
+
+
+def test_measure_takes_video_without_actions(
+    capsys: pytest.CaptureFixture[str], tiny_train_config: TrainConfig, video: Path, cpu: Compute, tmp_path: Path
+) -> None:
+    with Recording.open(video) as recording:
+        Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
+    assert run(["measure", str(tmp_path), str(video), *MEASURE]) == 0
+    text = capsys.readouterr().out
+    for name, metric in METRICS.items():
+        (line,) = (line for line in text.splitlines() if f" {name} " in line)
+        assert (f"no {metric.needs}" in line) == bool(metric.needs)
+    assert "copy the last frame seen" in text
+    assert "shuffled actions" not in text
+    report = MeasureReport.read(tmp_path / "measure" / "report.json")
+    assert (report.actions, report.shuffled_actions, report.state_cka) == (None, None, None)
+    values = [metric.of(report) for metric in METRICS.values() if not metric.needs]
+    assert all(value is not None and math.isfinite(value) for value in values)
+    assert "no physics states" in error_of(capsys, ["probe", str(tmp_path), str(video), *PROBE, *NO_TUNING])
 
 
 def test_probe_prints_and_writes(

@@ -66,6 +66,13 @@ def test_the_best_comes_first() -> None:
     assert rank_metrics(reports, SUCCESSES, torch.Generator().manual_seed(0))[0].name == "lidar"
 
 
+def test_without_actions_there_is_less_to_rank() -> None:
+    reports = [replace(REPORT, lidar=float(i), actions=None, shuffled_actions=None) for i in range(5)]
+    ranked = rank_metrics(reports, SUCCESSES, torch.Generator().manual_seed(0))
+    assert {metric.name for metric in ranked} == {name for name, metric in METRICS.items() if not metric.needs}
+    assert ranked[0].name == "lidar"
+
+
 @pytest.mark.parametrize(("runs", "successes"), [(2, 2), (3, 4)])
 def test_too_few_runs_are_refused(runs: int, successes: int) -> None:
     with pytest.raises(WorldModelError, match=f"{runs} measure reports and {successes} planning"):
@@ -73,8 +80,9 @@ def test_too_few_runs_are_refused(runs: int, successes: int) -> None:
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    REPORT.write(tmp_path / "report.json")
-    assert MeasureReport.read(tmp_path / "report.json") == REPORT
+    for report in (REPORT, replace(REPORT, actions=None, shuffled_actions=None, state_cka=None)):
+        report.write(tmp_path / "report.json")
+        assert MeasureReport.read(tmp_path / "report.json") == report
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(WorldModelError, match=r"missing fields.*worldmodel measure"):
         MeasureReport.read(tmp_path / "report.json")

@@ -188,16 +188,10 @@ def test_an_encoder_that_sees_nothing_is_told(
 
 
 def test_video_without_actions_is_learned_from(
-    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path
+    tiny_train_config: TrainConfig, video: Path, cpu: Compute, tmp_path: Path
 ) -> None:
-    pytest.importorskip("av")
-    from worldmodel.cli.main import run
-
-    assert run(["export", str(reacher), "--format", "video", "--lossy", "--out", str(tmp_path / "videos")]) == 0
-    videos = [str(path) for path in sorted((tmp_path / "videos").glob("*.mp4"))]
-    assert run(["import", *videos, "--out", str(tmp_path / "recording")]) == 0
-    with Recording.open(tmp_path / "recording") as video:
-        model = Trainer(tiny_train_config, recording=video, run=tmp_path / "run", compute=cpu).train()
+    with Recording.open(video) as recording:
+        model = Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
     assert model.interface.low == ()
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
@@ -357,25 +351,19 @@ def test_an_impossible_stage_is_refused() -> None:
 
 
 def test_video_alone_goes_on_where_it_stopped(
-    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path
+    tiny_train_config: TrainConfig, video: Path, cpu: Compute, tmp_path: Path
 ) -> None:
     """Without actions inverse dynamics learns nothing, and is still part of what is saved."""
-    pytest.importorskip("av")
-    from worldmodel.cli.main import run
-
-    assert run(["export", str(reacher), "--format", "video", "--lossy", "--out", str(tmp_path / "videos")]) == 0
-    videos = [str(path) for path in sorted((tmp_path / "videos").glob("*.mp4"))]
-    assert run(["import", *videos, "--out", str(tmp_path / "recording")]) == 0
 
     def stop(stage: str, done: int, *_: object) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
-    with Recording.open(tmp_path / "recording") as video:
+    with Recording.open(video) as recording:
         with pytest.raises(KeyboardInterrupt):
-            Trainer(tiny_train_config, recording=video, run=tmp_path / "run", compute=cpu).train(stop)
-        Trainer(tiny_train_config, recording=video, run=tmp_path / "run", compute=cpu).train()
-    assert read_card(newest(tmp_path / "run")).position.finished
+            Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train(stop)
+        Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
+    assert read_card(newest(tmp_path)).position.finished
 
 
 def test_settings_may_change_until_there_is_a_checkpoint(

@@ -77,7 +77,7 @@ def print_report(report: MeasureReport) -> None:
     table.add_column("what it tells")
     for name, metric in METRICS.items():
         value = metric.of(report)
-        table.add_row(name, "no states" if value is None else f"{value:.3f}", metric.better, metric.meaning)
+        table.add_row(name, f"no {metric.needs}" if value is None else f"{value:.3f}", metric.better, metric.meaning)
     console.print(table)
     horizons = Table(
         title=f"Squared error as a share of the latents' variance, {report.visible} frames visible",
@@ -91,6 +91,7 @@ def print_report(report: MeasureReport) -> None:
         ("copy the last frame seen", report.copy_last),
         ("forecast for shuffled actions", report.shuffled_actions),
     ):
-        horizons.add_row(name, *(f"{error:.3f}" for error in errors))
+        if errors:
+            horizons.add_row(name, *(f"{error:.3f}" for error in errors))
     console.print(horizons)
     console.print(f"{report.clips:,} clips, {report.seconds:.1f} s.")

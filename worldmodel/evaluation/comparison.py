@@ -49,7 +49,7 @@ class ComparedObjective:
         success, success_ever: over all trials of all runs; None where nothing was controlled.
         positions, velocities: R² of a perceptron that reads physical states from two latents in a row, by share of
             labels, mean over runs; velocities cannot be told from one frame.
-        metrics: label-free, see `METRICS`; mean over runs.
+        metrics: those in `METRICS` that the recording has what they need for; mean over runs.
         minutes: of training, mean over runs.
     """
 
@@ -98,7 +98,7 @@ class Comparison:
                     f"{row.success_ever.value:.0%}" if row.success_ever else "",
                     *(f"{row.positions[share]:.2f}" for share in labels),
                     *(f"{row.velocities[share]:.2f}" if share in row.velocities else "" for share in labels[-1:]),
-                    *(f"{row.metrics[name]:.2f}" for name in SHOWN),
+                    *(f"{row.metrics[name]:.2f}" if name in row.metrics else "" for name in SHOWN),
                     f"{row.minutes:.1f}",
                 ]
             )

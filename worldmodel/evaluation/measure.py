@@ -89,8 +89,8 @@ class MeasureReport:
         visible: frames that a forecast saw.
         rollout_error: by horizon, 1 frame ahead first; shares of the latents' variance.
         copy_last: the same if the last visible latent is taken for the forecast.
-        shuffled_actions: the same if the model is told the actions of another clip.
-        actions: the action probe.
+        shuffled_actions: the same if the model is told the actions of another clip; None where nobody acts.
+        actions: the action probe; None where nobody acts.
         state_cka: linear CKA of latents and standardised physical states; None where nobody recorded states.
         seconds: wall-clock time, s.
     """
@@ -110,8 +110,8 @@ class MeasureReport:
     visible: int
     rollout_error: tuple[float, ...]
     copy_last: tuple[float, ...]
-    shuffled_actions: tuple[float, ...]
-    actions: ActionTransfer
+    shuffled_actions: tuple[float, ...] | None
+    actions: ActionTransfer | None
     state_cka: float | None
     seconds: float
 
@@ -165,7 +165,8 @@ def measure(
     recording = split.recording
     check_length(model, config.length, config.visible)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames)
-    training = choose_episodes(recording, split.training, frames=2 * config.frames)
+    acted = bool(model.interface.low)
+    training = choose_episodes(recording, split.training, frames=2 * config.frames) if acted else split.training[:0]
     total = int(recording.whole_frames[held_out].sum() + recording.whole_frames[training].sum())
     counts = Counter(total, progress)
     seen, learned = (encode_episodes(model, recording, chosen, compute, counts) for chosen in (held_out, training))
@@ -174,7 +175,6 @@ def measure(
     clips = cut_clips(seen, length=config.length, most=config.clips)
     generator = torch.Generator().manual_seed(config.seed)
     errors = _forecast_errors(config, model, clips, latents, compute, generator)
-    known = cut_clips(learned, length=config.visible + 1, most=2 * config.frames)
     center = latents.mean(0)
     return MeasureReport(
         env=model.interface.env,
@@ -193,12 +193,7 @@ def measure(
         rollout_error=errors[0],
         copy_last=errors[1],
         shuffled_actions=errors[2],
-        actions=action_transfer(
-            config.probe,
-            _transitions(config, model, known, compute),
-            _transitions(config, model, clips, compute),
-            generator,
-        ),
+        actions=_action_transfer(config, model, learned, clips, compute, generator) if acted else None,
         state_cka=_state_cka(recording, seen, latents),
         seconds=time.perf_counter() - started,
     )
@@ -219,19 +214,39 @@ def _forecast_errors(
     latents: Tensor,
     compute: Compute,
     generator: torch.Generator,
-) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Return the errors by horizon of the forecast, of the last visible latent, and of a forecast for other actions."""
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...] | None]:
+    """Return the errors by horizon of the forecast, of the last visible latent, and of a forecast for other actions.
+
+    The last is None where nobody acts.
+    """
     visible, variance = config.visible, latents.var(0).mean()
     target = clips.latents[:, visible:]
+
+    def errors(guess: Tensor) -> tuple[float, ...]:
+        return tuple(rollout_error(guess, target, variance).tolist())
+
+    def after(blocks: Tensor) -> tuple[float, ...]:
+        return errors(forecast(model, clips.latents, blocks, clips.felt, visible=visible, compute=compute))
+
+    own, copied = after(clips.blocks), errors(clips.latents[:, visible - 1 : visible].expand_as(target))
+    if not model.interface.low:
+        return own, copied, None
     other = torch.randperm(len(clips.blocks), generator=generator).to(clips.blocks.device)
-    shuffled = torch.cat([clips.blocks[:, : visible - 1], clips.blocks[other, visible - 1 :]], dim=1)
-    guesses = (
-        forecast(model, clips.latents, clips.blocks, clips.felt, visible=visible, compute=compute),
-        clips.latents[:, visible - 1 : visible].expand_as(target),
-        forecast(model, clips.latents, shuffled, clips.felt, visible=visible, compute=compute),
-    )
-    own, copied, misled = (tuple(rollout_error(guess, target, variance).tolist()) for guess in guesses)
-    return own, copied, misled
+    return own, copied, after(torch.cat([clips.blocks[:, : visible - 1], clips.blocks[other, visible - 1 :]], dim=1))
+
+
+def _action_transfer(
+    config: MeasureConfig,
+    model: WorldModel,
+    training: Sequence[EncodedEpisode],
+    held_out: EncodedClips,
+    compute: Compute,
+    generator: torch.Generator,
+) -> ActionTransfer:
+    """Let the action probe learn from `training`, and ask it about `held_out`."""
+    known = cut_clips(training, length=config.visible + 1, most=2 * config.frames)
+    learned, asked = (_transitions(config, model, clips, compute) for clips in (known, held_out))
+    return action_transfer(config.probe, learned, asked, generator)
 
 
 def _transitions(config: MeasureConfig, model: WorldModel, clips: EncodedClips, compute: Compute) -> Transitions:

@@ -26,11 +26,13 @@ class Metric:
         of: takes it from a report; None where the report lacks it.
         better: which direction is good.
         meaning: what it tells, in a few words.
+        needs: what must have been recorded beside frames.
     """
 
     of: Callable[[MeasureReport], float | None]
     better: Better
     meaning: str
+    needs: Literal["", "actions", "states"] = ""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -49,18 +51,32 @@ METRICS: Mapping[str, Metric] = {
         lambda r: r.rollout_error[-1] / max(r.copy_last[-1], 1e-30), "lower", "the same, as a share of standing still"
     ),
     "rollout_against_shuffled": Metric(
-        lambda r: r.rollout_error[-1] / max(r.shuffled_actions[-1], 1e-30),
+        lambda r: r.rollout_error[-1] / max(r.shuffled_actions[-1], 1e-30) if r.shuffled_actions else None,
         "lower",
         "the same, as a share of the error under wrong actions",
+        needs="actions",
     ),
-    "action_real": Metric(lambda r: r.actions.real_real, "higher", "R² of actions told from real transitions"),
+    "action_real": Metric(
+        lambda r: r.actions.real_real if r.actions else None,
+        "higher",
+        "R² of actions told from real transitions",
+        needs="actions",
+    ),
     "action_transfer": Metric(
-        lambda r: r.actions.real_predicted, "higher", "R² of the same inverse model on predicted transitions"
+        lambda r: r.actions.real_predicted if r.actions else None,
+        "higher",
+        "R² of the same inverse model on predicted transitions",
+        needs="actions",
     ),
     "action_imagined": Metric(
-        lambda r: r.actions.predicted_predicted, "higher", "R² learned and told from predicted transitions"
+        lambda r: r.actions.predicted_predicted if r.actions else None,
+        "higher",
+        "R² learned and told from predicted transitions",
+        needs="actions",
     ),
-    "state_cka": Metric(lambda r: r.state_cka, "higher", "likeness of geometry with the physical state (uses states)"),
+    "state_cka": Metric(
+        lambda r: r.state_cka, "higher", "likeness of geometry with the physical state (uses states)", needs="states"
+    ),
 }
 
 
