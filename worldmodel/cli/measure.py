@@ -23,6 +23,8 @@ from worldmodel.training.device import choose_compute
 class Command:
     """Tell what a run has learned, without labels, on episodes that it was not trained on.
 
+    Only `state_cka` looks at physical states, where some were recorded.
+
     Attributes:
         run_folder: folder of a trained run.
         recording: folder of the recording that it was trained on.

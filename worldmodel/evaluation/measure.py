@@ -1,4 +1,7 @@
-"""What a run has learned, told without a label: numbers about its latents and its forecasts."""
+"""What a run has learned, told without a label: numbers about its latents and its forecasts.
+
+One more compares the latents with physical states, where some were recorded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which metric foretells how well a run plans: rank correlation over several runs."""
+"""Which label-free metric foretells how well a run plans: rank correlation over several runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Metric:
         of: takes it from a report; None where the report lacks it.
         better: which direction is good.
         meaning: what it tells, in a few words.
-        needs: what must have been recorded beside frames.
+        needs: what must have been recorded beside frames; a metric that needs states is not label-free.
     """
 
     of: Callable[[MeasureReport], float | None]
@@ -101,9 +101,9 @@ class RankedMetric:
 def rank_metrics(
     reports: Sequence[MeasureReport], successes: Sequence[float], generator: torch.Generator
 ) -> tuple[RankedMetric, ...]:
-    """Return how each metric correlates with planning success over runs, the best first.
+    """Return how each label-free metric correlates with planning success over runs, the best first.
 
-    Metrics that some report lacks are left out.
+    Metrics that need physical states, or that some report lacks, are left out.
 
     Args:
         successes: share of goals reached by each run, in [0, 1], in the order of `reports`.
@@ -122,7 +122,7 @@ def rank_metrics(
     ranked = []
     for name, metric in METRICS.items():
         values = [metric.of(report) for report in reports]
-        if any(value is None for value in values):
+        if metric.needs == "states" or any(value is None for value in values):
             continue
         goodness = torch.tensor([_goodness(metric.better, value) for value in values if value is not None]).double()
         correlation = spearman(goodness, success)
