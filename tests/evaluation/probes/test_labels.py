@@ -47,3 +47,9 @@ def test_too_few_labels_are_refused_with_what_would_do() -> None:
     with pytest.raises(RecordingError, match=r"0.01 of 40 training episodes are 0 labelled.*--labels 4% 100%"):
         labelled_episodes(40, 0.01)
     assert labelled_episodes(40, 0.04) == 2
+
+
+def test_a_single_episode_is_refused_whatever_the_share() -> None:
+    with pytest.raises(RecordingError, match=r"There is 1 training episode to label; expected at least 2.*Record more"):
+        labelled_episodes(1, 1.0)
+    assert labelled_episodes(2, 1.0) == 2

@@ -33,6 +33,11 @@ def labelled_episodes(episodes: int, share: float) -> int:
     Raises:
         RecordingError: fewer than two.
     """
+    if episodes < FEWEST:
+        raise RecordingError(
+            f"There is {episodes} training episode to label; expected at least {FEWEST}, one to fit to and one to "
+            "choose by. Record more episodes, or raise --frames where it leaves others out."
+        )
     count = round(episodes * share)
     if count < FEWEST:
         least = next(percent for percent in range(1, 101) if round(episodes * percent / 100) >= FEWEST)
