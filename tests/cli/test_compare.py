@@ -92,6 +92,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_made(command: Com
         ({"objectives": ()}, "Nothing to compare"),
         ({"seeds": (1, 1)}, "each once"),
         ({"cameras": ("side",)}, "side"),
+        ({"probe": replace(command.probe, labels=("1%", "100%"))}, "0.01 of 5 training episodes are 0 labelled ones"),
     ):
         with pytest.raises(WorldModelError, match=named):
             replace(command, **change).run()  # type: ignore[arg-type]

@@ -16,13 +16,13 @@ from worldmodel.cli.measure import measure_with_bar
 from worldmodel.cli.plan import plan_with_bar
 from worldmodel.cli.probe import probe_with_bar
 from worldmodel.cli.train import train_with_bars
-from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.comparison import ComparedRun, Comparison, compare
 from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig
 from worldmodel.evaluation.measure import MeasureConfig, MeasureReport
 from worldmodel.evaluation.physical import has_states
-from worldmodel.evaluation.probe import ProbeConfig
+from worldmodel.evaluation.probe import ProbeConfig, episodes_to_label
 from worldmodel.evaluation.probes.report import ProbeReport
 from worldmodel.evaluation.probes.tuning import TuneConfig
 from worldmodel.models.world_model import WorldModel
@@ -87,6 +87,10 @@ class Command:
         for name in self.objectives:  # what does not fit is told before the first training
             config = self._config(name, self.seeds[0])
             make_objective(config.objective, model=WorldModel(config.model, interface=interface))
+        for seed in self.seeds if has_states([recording.episode(0)]) else ():
+            held_out = self._config(self.objectives[0], seed).held_out
+            training, _ = split_episodes(recording.episodes, held_out, seed)
+            episodes_to_label(self.probe, recording, training)
         for seed in self.seeds:
             for name in self.objectives:
                 run = self.out / f"{name}-{seed}"

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.reader import Recording
@@ -106,10 +108,8 @@ def probe(
     started = time.perf_counter()
     split = split_of(run, model, recording)
     recording = split.recording
-    training = choose_episodes(recording, split.training, frames=config.frames)
+    training = episodes_to_label(config, recording, split.training)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames // 2)
-    for share in config.shares:
-        labelled_episodes(len(training), share)
     tell = _Steps(config, progress)
     tell("reading the recording")
     data = read_probe_data(recording, training, held_out, compute.device)
@@ -128,6 +128,18 @@ def probe(
         rollouts=tuple(rollouts),
         seconds=time.perf_counter() - started,
     )
+
+
+def episodes_to_label(config: ProbeConfig, recording: Recording, training: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of the episodes `training` that are read, of which the labelled ones are shares.
+
+    Raises:
+        RecordingError: fewer than two episodes would be labelled.
+    """
+    chosen = choose_episodes(recording, training, frames=config.frames)
+    for share in config.shares:
+        labelled_episodes(len(chosen), share)
+    return chosen
 
 
 class _Steps:

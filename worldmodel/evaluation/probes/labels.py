@@ -43,8 +43,8 @@ def labelled_episodes(episodes: int, share: float) -> int:
         least = next(percent for percent in range(1, 101) if round(episodes * percent / 100) >= FEWEST)
         raise RecordingError(
             f"{share:.3g} of {episodes} training episodes are {count} labelled ones; expected at least {FEWEST}, "
-            f"one to fit to and one to choose by. Use larger shares, such as --labels {least}% 100%, or record more "
-            "episodes."
+            f"one to fit to and one to choose by. Use larger shares, such as --labels {least}% 100% (in compare: "
+            "--probe.labels), or record more episodes."
         )
     return count
 
