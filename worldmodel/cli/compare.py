@@ -48,7 +48,8 @@ class Command:
         minutes: wall-clock time for each training, min; the preset's steps when left out.
         cameras: that every model sees with, side by side; the recording's main one when left out.
         proprioception: every model is also told what the robot feels.
-        fine_tune: let encoder and predictor learn together after objectives that train no predictor.
+        fine_tune: let encoder and predictor learn together after objectives that train no predictor. Without --minutes
+            this is no longer the same budget: they get a further stage, as long as their first.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 

@@ -27,7 +27,8 @@ def train_config(
         objective: what the encoder learns by, a name in `OBJECTIVES`.
         encoder: a name in `ENCODERS`, with its defaults; the preset's own when left out.
         fine_tune: after an objective that trains no predictor, let encoder and predictor learn together by
-            masked-future forecasting, for as long as the objective took.
+            masked-future forecasting, for as long as the objective took; without `minutes`, which all stages share,
+            this further stage comes on top of the budget.
 
     Raises:
         WorldModelError: unknown names; lists those there are.
