@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from worldmodel.cli.main import run
 from worldmodel.datasets.reader import Recording
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.probes.report import ProbeReport
 from worldmodel.evaluation.ranking import METRICS
+from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 from worldmodel.training.trainer import Trainer
@@ -28,6 +30,12 @@ def in_full_precision(monkeypatch: pytest.MonkeyPatch, cpu: Compute) -> None:
     """A model that has learned for a moment has latents so alike that bfloat16 cannot tell them apart."""
     for command in ("measure", "probe"):
         monkeypatch.setattr(f"worldmodel.cli.{command}.choose_compute", lambda device: cpu)
+
+
+@pytest.fixture
+def own_run(trained: Path, tmp_path: Path) -> Path:
+    """The tiny run, to be written into."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -66,16 +74,47 @@ def test_measure_takes_video_without_actions(
 
 
 def test_probe_prints_and_writes(
-    capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], own_run: Path, reacher: Path, tmp_path: Path
 ) -> None:
     tuned = ["--tune.seeds", "1", "--tune.steps", "1"]
-    assert run(["probe", str(trained), str(reacher), "--out", str(tmp_path), *PROBE, *tuned]) == 0
+    assert run(["probe", str(own_run), str(reacher), "--out", str(tmp_path), *PROBE, *tuned]) == 0
     text = capsys.readouterr().out
     for part in ("world model, ridge", "PCA of pixels, MLP", "from scratch", "elbow velocity [rad/s]", "elbow [rad]"):
         assert part in text
     assert ProbeReport.read(tmp_path / "report.json").training_episodes == 5
-    assert run(["probe", str(trained), str(reacher), "--out", str(tmp_path), *PROBE, *NO_TUNING]) == 0
+    assert run(["probe", str(own_run), str(reacher), "--out", str(tmp_path), *PROBE, *NO_TUNING]) == 0
     assert "no encoder was trained" in capsys.readouterr().out
+
+
+def test_probe_tells_tensorboard(own_run: Path, reacher: Path) -> None:
+    arguments = ["probe", str(own_run), str(reacher), *PROBE, "--no-controls"]
+    assert run([*arguments, "--tune.seeds", "1", "--tune.steps", "1"]) == 0
+    tags = {
+        f"probe/{kind}/{method}/{share}_percent"
+        for kind in ("positions", "velocities")
+        for method in ("ridge", "MLP", "fine-tuned")
+        for share in (40, 100)
+    }
+    assert set(probe_scalars(own_run)) == tags
+    assert run([*arguments, *NO_TUNING]) == 0  # takes the place of what was told before
+    found = probe_scalars(own_run)
+    assert set(found) == {tag for tag in tags if "fine-tuned" not in tag}
+    ended = read_card(newest(own_run)).position.total
+    for result in ProbeReport.read(own_run / "probe" / "report.json").results:
+        if result.features == "z_t-1, z_t":
+            for kind, spread in (("positions", result.readings.positions), ("velocities", result.readings.velocities)):
+                assert spread
+                ((step, value),) = found[f"probe/{kind}/{result.method}/{round(100 * result.labels)}_percent"]
+                assert (step, value) == (ended, pytest.approx(spread.mean, rel=1e-6))
+
+
+def probe_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return steps and values by tag, of those that begin with `probe/`; of training there are others still."""
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    assert any(tag.startswith("train/") for tag in tags)
+    return {tag: [(x.step, x.value) for x in events.Scalars(tag)] for tag in tags if tag.startswith("probe/")}
 
 
 def test_mistakes_are_told(capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path) -> None:

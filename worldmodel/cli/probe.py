@@ -18,8 +18,9 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.evaluation.probe import ProbeConfig, probe
 from worldmodel.evaluation.probes.readings import Spread
 from worldmodel.evaluation.probes.report import Features, ProbeReport, ProbeResult, RolloutResult
-from worldmodel.training.checkpoint import load_model
+from worldmodel.training.checkpoint import load_model, newest, read_card
 from worldmodel.training.device import choose_compute
+from worldmodel.training.log import log_findings
 
 TRAINED = ("fine-tuned", "from scratch")
 FRAMES = {"z_t": "1 frame", "z_t-1, z_t": "2 frames"}
@@ -28,6 +29,8 @@ FRAMES = {"z_t": "1 frame", "z_t-1, z_t": "2 frames"}
 @dataclass(frozen=True)
 class Command:
     """Read the physical state from a run's latents, with few labels and with many, on held-out episodes.
+
+    The run's TensorBoard gets the mean R² as `probe/`, at the step where training ended.
 
     Attributes:
         run_folder: folder of a trained run.
@@ -51,7 +54,7 @@ class Command:
 
 
 def probe_with_bar(config: ProbeConfig, run: Path, recording: Recording, out: Path, device: str) -> ProbeReport:
-    """Probe with a progress bar; write `config.json` and `report.json` into `out`."""
+    """Probe with a progress bar; write `config.json` and `report.json` into `out`, and R² to TensorBoard."""
     compute = choose_compute(device)
     model = load_model(run, compute.device)
     with bar("Probing") as shown:
@@ -66,6 +69,7 @@ def probe_with_bar(config: ProbeConfig, run: Path, recording: Recording, out: Pa
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(to_json(config), encoding="utf-8")
     report.write(out / "report.json")
+    log_findings(run, "probe", read_card(newest(run)).position.total, report.scalars())
     return report
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 LOG = "log.jsonl"  # in the folder of a run: one JSON object a line
+BOARD = "tensorboard"  # likewise: a folder
 
 
 class RunLog:
@@ -26,7 +27,7 @@ class RunLog:
         run.mkdir(parents=True, exist_ok=True)
         _drop_lines_after(run / LOG, step)
         self._lines = (run / LOG).open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
+        self._board: Any = SummaryWriter(str(run / BOARD), purge_step=step or None)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Log numbers by tag, such as `train/forecast`."""
@@ -51,6 +52,22 @@ class RunLog:
     def close(self) -> None:
         self._board.close()
         self._lines.close()
+
+
+def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> None:
+    """Add numbers by tag, told of a run when its training had ended, to its TensorBoard.
+
+    Args:
+        name: of what told them; what it told before is replaced.
+        step: at which training ended.
+    """
+    old = list((run / BOARD).glob(f"events.*.{name}"))
+    board: Any = SummaryWriter(str(run / BOARD), filename_suffix=f".{name}")
+    for tag, value in values.items():
+        board.add_scalar(tag, value, step)
+    board.close()
+    for path in old:
+        path.unlink()
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

@@ -80,6 +80,19 @@ class ProbeReport:
     rollouts: tuple[RolloutResult, ...]
     seconds: float
 
+    def scalars(self) -> dict[str, float]:
+        """Return the mean R² that the run's encoder reaches with two frames, by tag.
+
+        A tag tells kind, method and share of labels, such as "probe/positions/MLP/10_percent".
+        """
+        return {
+            f"probe/{kind}/{result.method}/{100 * result.labels:.3g}_percent": spread.mean
+            for result in self.results
+            if result.source == "world model" and result.features == "z_t-1, z_t"
+            for kind, spread in (("positions", result.readings.positions), ("velocities", result.readings.velocities))
+            if spread
+        }
+
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         path.write_text(to_json(self), encoding="utf-8")
