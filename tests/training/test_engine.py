@@ -17,6 +17,7 @@ import torch
 from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
+from worldmodel.models.conv import ConvEncoder
 from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.training.average import WeightAverage
 from worldmodel.training.checkpoint import load_model, load_training, newest, read_card
@@ -169,20 +170,32 @@ def test_a_collapse_ends_training_with_a_remedy() -> None:
     watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
     with pytest.raises(WorldModelError, match=r"collapsed: effective rank 1\.00.*anti-collapse-weight"):
         watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
+    ended = CollapseWatch()
+    ended.conclude(rank=1.2, spread=2e-4)
+    for rank, spread in ((1.0, 0.5), (9.0, 1e-5)):
+        with pytest.raises(WorldModelError, match="collapsed"):
+            ended.conclude(rank, spread)
 
 
+@pytest.mark.parametrize(("shape", "told"), [("point", "collapsed"), ("line", r"collapsed: effective rank 1\.00")])
 def test_an_encoder_that_sees_nothing_is_told(
-    tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_train_config: TrainConfig,
+    recording: Recording,
+    cpu: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: str,
+    told: str,
 ) -> None:
-    from worldmodel.models.conv import ConvEncoder
-
+    """However short the run is."""
     genuine = ConvEncoder.forward
 
     def blind(self: ConvEncoder, frames: torch.Tensor) -> torch.Tensor:
-        return genuine(self, frames) * 1e-6 + 1
+        latents = genuine(self, frames)
+        return latents * 1e-6 + 1 if shape == "point" else latents[:, :1].expand_as(latents)
 
     monkeypatch.setattr(ConvEncoder, "forward", blind)
-    with pytest.raises(WorldModelError, match="collapsed"):
+    with pytest.raises(WorldModelError, match=told):
         Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
     assert not read_card(newest(tmp_path)).position.finished
 

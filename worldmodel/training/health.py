@@ -32,6 +32,15 @@ class CollapseWatch:
         if self._bad >= PATIENCE:
             raise collapse(rank, spread)
 
+    def conclude(self, rank: float, spread: float) -> None:
+        """Take in the same when the last step is taken, however few there were: nothing changes any more.
+
+        Raises:
+            WorldModelError: they have collapsed.
+        """
+        if spread < LEAST_SPREAD or rank < LEAST_RANK:
+            raise collapse(rank, spread)
+
 
 def collapse(rank: float, spread: float) -> WorldModelError:
     """Return the error for latents that have collapsed."""

@@ -18,7 +18,7 @@ from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, logged
 from worldmodel.training.device import Compute
 from worldmodel.training.feed import on_device
-from worldmodel.training.health import LEAST_SPREAD, CollapseWatch, collapse
+from worldmodel.training.health import CollapseWatch
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 from worldmodel.training.validation import relative_spread
@@ -89,15 +89,12 @@ class SeeStage(Stage):
         """Whiten the latents.
 
         Raises:
-            WorldModelError: all frames look alike to the encoder: whitening would make much of nothing.
+            WorldModelError: they have collapsed: whitening would make much of nothing.
         """
-        if self._whiten_floor is None:
-            return
         sample = self._sample(model, self.WHITEN_CLIPS)
-        spread = relative_spread(sample)
-        if spread < LEAST_SPREAD:
-            raise collapse(rankme(sample), spread)
-        whiten(model, sample, self._whiten_floor)
+        self._watch.conclude(rankme(sample), relative_spread(sample))
+        if self._whiten_floor is not None:
+            whiten(model, sample, self._whiten_floor)
 
     @torch.no_grad()
     def _sample(self, model: WorldModel, clips: int) -> Tensor:
