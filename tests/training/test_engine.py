@@ -19,6 +19,7 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
 from worldmodel.models.conv import ConvEncoder
 from worldmodel.objectives.masked_future import MaskedFutureConfig
+from worldmodel.objectives.vicreg import VICRegConfig
 from worldmodel.training.average import WeightAverage
 from worldmodel.training.checkpoint import load_model, load_training, newest, read_card
 from worldmodel.training.clock import Limit
@@ -161,19 +162,22 @@ def test_the_average_known_answer() -> None:
 
 
 def test_a_collapse_ends_training_with_a_remedy() -> None:
-    watch = CollapseWatch()
+    watch = CollapseWatch("see", "raise --objective.anti-collapse-weight")
     for _ in range(10):
         watch.look(rank=1.0, spread=0.0, step=100, progress=0.9)  # it has hardly begun
         watch.look(rank=1.0, spread=0.5, step=300, progress=0.3)  # it may still unfold
         watch.look(rank=9.0, spread=0.5, step=900, progress=0.9)
     watch.look(rank=9.0, spread=1e-5, step=300, progress=0.1)
     watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
-    with pytest.raises(WorldModelError, match=r"collapsed: effective rank 1\.00.*anti-collapse-weight"):
+    with pytest.raises(
+        WorldModelError,
+        match=r"collapsed: effective rank 1\.00.* Raise --objective\.anti-collapse-weight, lower --see\.optimiser",
+    ):
         watch.look(rank=1.0, spread=0.5, step=900, progress=0.8)
-    ended = CollapseWatch()
+    ended = CollapseWatch("see", None)
     ended.conclude(rank=1.2, spread=2e-4)
     for rank, spread in ((1.0, 0.5), (9.0, 1e-5)):
-        with pytest.raises(WorldModelError, match="collapsed"):
+        with pytest.raises(WorldModelError, match=r"collapsed.* Lower --see\.optimiser\.learning-rate"):
             ended.conclude(rank, spread)
 
 
@@ -198,6 +202,31 @@ def test_an_encoder_that_sees_nothing_is_told(
     with pytest.raises(WorldModelError, match=told):
         Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
     assert not read_card(newest(tmp_path)).position.finished
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "told"),
+    [
+        (MaskedFutureConfig(visible=2), r"Raise --dynamics\.anti-collapse-weight"),
+        (MaskedFutureConfig(visible=2, anti_collapse="teacher"), r"Choose --dynamics\.anti-collapse sigreg"),
+    ],
+)
+def test_the_remedy_is_one_of_the_stage_that_collapsed(
+    tiny_train_config: TrainConfig,
+    recording: Recording,
+    cpu: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dynamics: MaskedFutureConfig,
+    told: str,
+) -> None:
+    def blind(stage: str, *_: object) -> None:
+        if stage == "tune":
+            monkeypatch.setattr(ConvEncoder, "forward", lambda self, frames: torch.ones(len(frames), 8))
+
+    config = replace(tiny_train_config, objective=VICRegConfig(), dynamics=dynamics, tune=tiny_train_config.see)
+    with pytest.raises(WorldModelError, match=rf"{told}, lower --tune\.optimiser\.learning-rate"):
+        Trainer(config, recording=recording, run=tmp_path, compute=cpu).train(blind)
 
 
 def test_video_without_actions_is_learned_from(

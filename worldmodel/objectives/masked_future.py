@@ -132,6 +132,11 @@ class MaskedFuture(Objective):
             *(value.detach() for value in (forecast, anti_collapse, inverse, sketch, straight, std))
         )
 
+    def against_collapse(self, options: str) -> str:
+        if self.teacher is not None:  # nothing has that weight
+            return f"choose --{options}.anti-collapse sigreg"
+        return f"raise --{options}.anti-collapse-weight"
+
     @torch.no_grad()
     def begin(self, model: WorldModel) -> None:
         if self.teacher is not None:

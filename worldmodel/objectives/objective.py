@@ -78,6 +78,14 @@ class Objective(nn.Module, ABC):
                 "Use longer clips."
             )
 
+    def against_collapse(self, options: str) -> str | None:
+        """Return what to do where the latents collapse, for an error; None where no option of the objective helps.
+
+        Args:
+            options: name of the objective's options in the configuration, such as "objective".
+        """
+        return None
+
     @torch.no_grad()
     def begin(self, model: WorldModel) -> None:
         """Take the model as it is when training by this objective begins: it may have learned since it was made."""

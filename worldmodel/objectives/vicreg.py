@@ -73,6 +73,9 @@ class VICReg(Objective):
         std = torch.cat(latents).detach().std(0).mean()
         return loss, VICRegLogs(invariance.detach(), anti_collapse.detach(), std)
 
+    def against_collapse(self, options: str) -> str:
+        return f"raise --{options}.variance.variance"
+
 
 def vicreg(one: Tensor, other: Tensor, config: VICRegConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss of two views' projections `[N, S]`, its invariance and what is against collapse; scalars."""

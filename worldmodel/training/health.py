@@ -12,9 +12,15 @@ UNFOLDED = 0.5  # share of a stage after which latents that still lie on a line 
 
 
 class CollapseWatch:
-    """Ends training when all frames come to look alike to the encoder, for then no planner can use it."""
+    """Ends training when all frames come to look alike to the encoder, for then no planner can use it.
 
-    def __init__(self) -> None:
+    Args:
+        stage: name of the stage that trains it.
+        remedy: what to do about it, beside what helps everywhere; None where there is nothing else.
+    """
+
+    def __init__(self, stage: str, remedy: str | None) -> None:
+        self._stage, self._remedy = stage, remedy
         self._bad = 0
 
     def look(self, rank: float, spread: float, *, step: int, progress: float) -> None:
@@ -30,7 +36,7 @@ class CollapseWatch:
         bad = spread < LEAST_SPREAD or (rank < LEAST_RANK and progress > UNFOLDED)
         self._bad = self._bad + 1 if bad and step >= GROWN_UP else 0
         if self._bad >= PATIENCE:
-            raise collapse(rank, spread)
+            raise self._collapse(rank, spread)
 
     def conclude(self, rank: float, spread: float) -> None:
         """Take in the same when the last step is taken, however few there were: nothing changes any more.
@@ -39,14 +45,13 @@ class CollapseWatch:
             WorldModelError: they have collapsed.
         """
         if spread < LEAST_SPREAD or rank < LEAST_RANK:
-            raise collapse(rank, spread)
+            raise self._collapse(rank, spread)
 
-
-def collapse(rank: float, spread: float) -> WorldModelError:
-    """Return the error for latents that have collapsed."""
-    return WorldModelError(
-        f"The latents have collapsed: effective rank {rank:.2f} (expected at least {LEAST_RANK}), spread over "
-        f"frames {spread:.2g} of their size (expected at least {LEAST_SPREAD}). The last checkpoint is kept. "
-        "Raise the weight against collapse (for masked-future, --objective.anti-collapse-weight), lower "
-        "--see.optimiser.learning-rate, take larger batches, or look at the recording: does anything move in it?"
-    )
+    def _collapse(self, rank: float, spread: float) -> WorldModelError:
+        remedy = f"{self._remedy}, lower" if self._remedy else "lower"
+        return WorldModelError(
+            f"The latents have collapsed: effective rank {rank:.2f} (expected at least {LEAST_RANK}), spread over "
+            f"frames {spread:.2g} of their size (expected at least {LEAST_SPREAD}). The last checkpoint is kept. "
+            f"{remedy[0].upper()}{remedy[1:]} --{self._stage}.optimiser.learning-rate, take larger batches "
+            f"(--{self._stage}.batch), or look at the recording: does anything move in it?"
+        )

@@ -55,7 +55,7 @@ class SeeStage(Stage):
         self._objective, self._clips = objective, clips
         self._compute, self._processes, self._seed = compute, processes, seed
         self._whiten_floor = whiten_floor
-        self._watch = CollapseWatch()
+        self._watch = CollapseWatch(name, objective.against_collapse("dynamics" if name == "tune" else "objective"))
 
     @property
     def trains(self) -> frozenset[str]:
