@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording
@@ -199,6 +200,23 @@ def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
     log.close()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines == [{"step": 1}, {"step": 3, "train/loss": 0.5}]
+
+
+@pytest.mark.parametrize("saved", [0, 2])
+def test_a_resumed_log_keeps_what_was_logged_until_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: int
+) -> None:
+    for second, start, steps, loss in ((10, 0, (1, 2, 3), 0.5), (11, saved, (3, 4), 0.25)):
+        monkeypatch.setattr("time.time", lambda now=float(second): now)  # TensorBoard's files are read in its order
+        log = RunLog(tmp_path, step=start)
+        for step in steps:
+            log.scalars(step, {"train/loss": loss})
+        log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    kept = [(step, 0.5) for step in range(1, saved + 1)] + [(3, 0.25), (4, 0.25)]
+    assert [(line["step"], line["train/loss"]) for line in lines] == kept
+    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == kept
 
 
 @pytest.mark.parametrize(("field", "value"), [("steps", 0), ("batch", 0), ("length", 1)])

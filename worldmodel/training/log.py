@@ -20,14 +20,14 @@ class RunLog:
 
     Args:
         run: folder of the run.
-        step: where a resumed run goes on; what TensorBoard holds from there on is hidden.
+        step: the last one that was saved, where a run goes on; later entries are dropped, and hidden in TensorBoard.
     """
 
     def __init__(self, run: Path, step: int = 0) -> None:
         run.mkdir(parents=True, exist_ok=True)
         _drop_lines_after(run / LOG, step)
         self._lines = (run / LOG).open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(run / BOARD), purge_step=step or None)
+        self._board: Any = SummaryWriter(str(run / BOARD), purge_step=step + 1)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Log numbers by tag, such as `train/forecast`."""
