@@ -57,6 +57,21 @@ def test_the_last_two_are_kept(tiny_model: WorldModel, run: Path) -> None:
     assert int(newest(run).name) == 100
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_counts(
+    tiny_model: WorldModel, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, synced = run / "checkpoints", []
+
+    def sync(path: Path) -> None:
+        synced.append((str(path.relative_to(folder)), int(newest(run).name)))
+
+    monkeypatch.setattr("worldmodel.training.checkpoint.sync", sync)
+    save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7))
+    files = {f"00000007.partial/{name}" for name in ("model.safetensors", "training.safetensors", "checkpoint.json")}
+    assert set(synced[:3]) == {(name, 3) for name in files}
+    assert synced[3:] == [("00000007.partial", 3), (".", 7)]
+
+
 def test_only_whole_checkpoints_count(tiny_model: WorldModel, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(newest(run), run / "checkpoints" / "00000009.partial")
     assert int(newest(run).name) == 3

@@ -79,7 +79,7 @@ def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: P
         for name, tensors in (("model", model.state_dict()), ("training", training)):
             save_file({key: value.contiguous() for key, value in tensors.items()}, partial / f"{name}.safetensors")
         (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
-        for path in partial.iterdir():
+        for path in (*partial.iterdir(), partial):
             sync(path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
