@@ -20,11 +20,12 @@ from worldmodel.config import from_json, to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.evaluation.metrics.rankme import smooth_rank
 from worldmodel.objectives.masked_future import MaskedFutureConfig
 from worldmodel.training.checkpoint import load_model, newest, read_card
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute, choose_compute
-from worldmodel.training.log import RunLog
+from worldmodel.training.log import RunLog, read_scalars
 from worldmodel.training.optimiser import OptimiserConfig
 from worldmodel.training.stage import StageConfig
 from worldmodel.training.trainer import Trainer
@@ -196,10 +197,21 @@ def test_a_refused_start_leaves_the_folder_free(
 def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "tra')  # saved last at step 1
     log = RunLog(tmp_path, step=1)
-    log.scalars(3, {"train/loss": 0.5})
+    log.entry(3, {"train/loss": 0.5}, {})
     log.close()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines == [{"step": 1}, {"step": 3, "train/loss": 0.5}]
+
+
+def test_the_spectrum_of_the_latents_is_logged_for_programs_too(trained: Path) -> None:
+    entries = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    for entry, scalars in zip(entries, read_scalars(trained), strict=True):
+        spectrum = entry.pop("latent/spectrum")
+        assert len(spectrum) == 8
+        assert spectrum == sorted(spectrum, reverse=True)
+        assert sum(spectrum) == pytest.approx(1, abs=1e-5)
+        assert smooth_rank(torch.tensor(spectrum)) == pytest.approx(entry["latent/rank"], rel=1e-3)
+        assert scalars == entry
 
 
 @pytest.mark.parametrize("saved", [0, 2])
@@ -210,7 +222,7 @@ def test_a_resumed_log_keeps_what_was_logged_until_the_last_checkpoint(
         monkeypatch.setattr("time.time", lambda now=float(second): now)  # TensorBoard's files are read in its order
         log = RunLog(tmp_path, step=start)
         for step in steps:
-            log.scalars(step, {"train/loss": loss})
+            log.entry(step, {"train/loss": loss}, {})
         log.close()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()

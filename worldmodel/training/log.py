@@ -29,20 +29,20 @@ class RunLog:
         self._lines = (run / LOG).open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(run / BOARD), purge_step=step + 1)
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Log numbers by tag, such as `train/forecast`."""
-        for tag, value in values.items():
+    def entry(self, step: int, scalars: dict[str, float], spectra: dict[str, NDArray[np.float32]]) -> None:
+        """Log numbers by tag, such as `train/forecast`, and rows of numbers, such as `latent/spectrum`."""
+        for tag, value in scalars.items():
             self._board.add_scalar(tag, value, step)
-        self._lines.write(json.dumps({"step": step, **{tag: round(value, 6) for tag, value in values.items()}}) + "\n")
+        for tag, values in spectra.items():
+            self._board.add_histogram(tag, values, step)
+        rounded: dict[str, float | list[float]] = {tag: round(value, 6) for tag, value in scalars.items()}
+        rounded |= {tag: [round(value, 6) for value in values.tolist()] for tag, values in spectra.items()}
+        self._lines.write(json.dumps({"step": step, **rounded}) + "\n")
         self._lines.flush()
 
     def picture(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
         """Log an image `[H, W, 3]` uint8."""
         self._board.add_image(tag, image, step, dataformats="HWC")
-
-    def histogram(self, step: int, tag: str, values: NDArray[np.float32]) -> None:
-        """Log how numbers are distributed."""
-        self._board.add_histogram(tag, values, step)
 
     def embedding(self, step: int, tag: str, latents: NDArray[np.float32], thumbnails: NDArray[np.uint8]) -> None:
         """Log latents `[N, D]` for TensorBoard's projector, each shown as its frame `[N, H, W, 3]`."""
@@ -68,6 +68,12 @@ def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> N
     board.close()
     for path in old:
         path.unlink()
+
+
+def read_scalars(run: Path) -> list[dict[str, float]]:
+    """Return the numbers of each entry in a run's log by tag, and its `step`; rows of numbers are left out."""
+    entries = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
+    return [{tag: value for tag, value in entry.items() if not isinstance(value, list)} for entry in entries]
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

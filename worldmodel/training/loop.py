@@ -187,8 +187,7 @@ class StageLoop:
         found = self._validation.measure(self._model, place.compute)
         if place.log:
             values |= found.scalars()
-            place.log.scalars(total, values)
-            place.log.histogram(total, "latent/spectrum", found.spectrum)
+            place.log.entry(total, values, {"latent/spectrum": found.spectrum})
         if self._progress < 1:
             self._stage.check(self._model, self._step, self._progress)
         self._speed.restart()  # validation is no part of a step

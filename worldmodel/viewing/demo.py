@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from worldmodel.datasets.clips import Clips
@@ -12,7 +11,7 @@ from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
-from worldmodel.training.log import LOG
+from worldmodel.training.log import read_scalars
 from worldmodel.viewing.rollout import imagine_clips
 from worldmodel.viewing.summary import EpisodePicture, SummaryData, write_summary
 
@@ -37,7 +36,7 @@ def write_demo_summary(
         unit=evaluation.report.unit,
         success=evaluation.report.success,
         floors={FLOOR_NAMES[name]: rate.value for name, rate in evaluation.report.floors.items()},
-        training=[json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()],
+        training=read_scalars(run),
     )
     path = out / "summary.png"
     write_summary(path, summary)

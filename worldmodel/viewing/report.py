@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.training.checkpoint import newest, read_card
-from worldmodel.training.log import LOG
+from worldmodel.training.log import read_scalars
 from worldmodel.viewing.data import recording_facts, view_recording
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.forecast import view_forecast
@@ -66,8 +66,7 @@ def _training(trained: Trained, out: Path) -> Section:
         ("seed", str(config.seed)),
     ]
     path = out / "training.png"
-    lines = [json.loads(line) for line in (trained.folder / LOG).read_text(encoding="utf-8").splitlines()]
-    _write_training(path, lines)
+    _write_training(path, read_scalars(trained.folder))
     text = "Forecast errors of held-out episodes while the model learned, beside not forecasting at all; its loss."
     return Section("Learn", text, rows, (path,))
 

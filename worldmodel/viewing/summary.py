@@ -53,7 +53,7 @@ class SummaryData:
         unit: of distances and tolerance.
         success: how many episodes reached their goal.
         floors: success of those who do not know the world, by name, in [0, 1].
-        training: lines of the run's `log.jsonl`.
+        training: scalars of the run's log, by tag, entry by entry.
     """
 
     rollout_real: NDArray[np.uint8]
