@@ -214,6 +214,22 @@ def test_the_spectrum_of_the_latents_is_logged_for_programs_too(trained: Path) -
         assert scalars == entry
 
 
+def test_the_learning_rate_that_a_step_used_is_logged(
+    trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, genuine = [], torch.optim.AdamW.step
+
+    def step(self: torch.optim.AdamW) -> None:
+        used.append(self.param_groups[0]["lr"])
+        genuine(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    trainer(replace(tiny_train_config, log_every=1)).train()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["train/learning_rate"] for line in lines] == pytest.approx(used, abs=1e-6)
+    assert used[0] == pytest.approx(3e-3 / 2)  # the first of two steps that warm up
+
+
 @pytest.mark.parametrize("saved", [0, 2])
 def test_a_resumed_log_keeps_what_was_logged_until_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: int

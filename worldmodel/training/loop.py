@@ -119,10 +119,10 @@ class StageLoop:
                 while self._progress < 1:
                     with self._speed.waiting():
                         parts = next(losses)
-                    logs, norm = self._take_step(parts)
+                    logs, norm, rate = self._take_step(parts)
                     ends = self._progress >= 1
                     if self._step % self._config.log_every == 0 or ends:
-                        values = self._report(logs, norm)
+                        values = self._report(logs, norm, rate)
                     if self._step % self._config.save_every == 0 or ends:
                         self._save()
                     if progress:
@@ -136,9 +136,13 @@ class StageLoop:
             raise
         return self.position
 
-    def _take_step(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], Tensor]:
-        """Take one step, whole: Ctrl-C waits, since a checkpoint holds whole steps only. Return logs and norm."""
+    def _take_step(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], Tensor, float]:
+        """Take one step, whole: Ctrl-C waits, since a checkpoint holds whole steps only.
+
+        Return its logs, the gradient's norm and the learning rate.
+        """
         with signals_held():
+            rate = self._learner.optimiser.learning_rate(self._step, self._progress)
             with self._speed.step():
                 logs = self._backward(parts)
                 norm = self._learner.step(self._step, self._progress)
@@ -150,7 +154,7 @@ class StageLoop:
                 self._stage.finish(self._model)
             # last: a stage that fails while it finishes is not taken for finished
             self._step, self._progress = self._step + 1, progress
-        return logs, norm
+        return logs, norm, rate
 
     def _backward(self, parts: Sequence[ComputeLoss]) -> dict[str, Tensor]:
         """Add up the gradients of a step's parts; the random draws depend on seed, stage and step alone."""
@@ -177,12 +181,12 @@ class StageLoop:
             logs = {name: logs.get(name, 0) + value / len(parts) for name, value in step.logs.items()}
         return logs
 
-    def _report(self, logs: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
+    def _report(self, logs: dict[str, Tensor], norm: Tensor, rate: float) -> dict[str, float]:
         """Log what the last step gave and what validation finds; return it by tag."""
         place, total = self._place, self.position.total
         values = place.processes.mean({f"train/{name}": value.item() for name, value in logs.items()})
         values["train/gradient_norm"] = norm.item()
-        values["train/learning_rate"] = self._learner.optimiser.learning_rate(self._step - 1, self._progress)
+        values["train/learning_rate"] = rate
         values |= self._speed.values()
         found = self._validation.measure(self._model, place.compute)
         if place.log:
