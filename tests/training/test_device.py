@@ -22,6 +22,16 @@ def test_a_processor_is_measured_and_autocast_follows_the_choice() -> None:
     assert product.dtype == (torch.bfloat16 if compute.bf16 else torch.float32)
 
 
+@pytest.mark.parametrize(("half", "chosen"), [(90.0, (False, 100.0)), (110.0, (False, 100.0)), (130.0, (True, 130.0))])
+def test_the_rate_is_that_of_the_chosen_precision(
+    monkeypatch: pytest.MonkeyPatch, half: float, chosen: tuple[bool, float]
+) -> None:
+    rates = {torch.float32: 100.0, torch.bfloat16: half}
+    monkeypatch.setattr("worldmodel.training.device.matmul_flops", lambda device, dtype: rates[dtype])
+    compute = choose_compute("cpu")
+    assert (compute.bf16, compute.flops) == chosen
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(WorldModelError, match=f"'{name}'.*'auto'"):

@@ -80,7 +80,8 @@ def choose_compute(device: str = "auto") -> Compute:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
     full, half = (matmul_flops(chosen, dtype) for dtype in (torch.float32, torch.bfloat16))
-    return Compute(chosen, half > 1.2 * full, max(full, half))
+    pays = half > 1.2 * full
+    return Compute(chosen, pays, half if pays else full)
 
 
 def _device(name: str) -> torch.device:
