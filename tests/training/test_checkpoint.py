@@ -28,7 +28,7 @@ POSITION = Position("see", 3, 0.25, 3, 1.0, 1.5)
 
 @pytest.fixture
 def run(tiny_model: WorldModel, tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "run", tiny_model, {"a/step": torch.tensor(3.0)}, replace(POSITION, total=3))
+    save_checkpoint(tmp_path / "run", tiny_model, {"a/step": torch.tensor(3.0)}, replace(POSITION, total=3), bf16=True)
     return tmp_path / "run"
 
 
@@ -41,8 +41,20 @@ def test_there_and_back(tiny_model: WorldModel, run: Path) -> None:
     assert loaded.state_dict().keys() == expected.keys()
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, expected[name]), name
-    assert read_card(newest(run)).position == POSITION
+    card = read_card(newest(run))
+    assert (card.position, card.bf16) == (POSITION, True)
     assert load_training(newest(run)) == {"a/step": torch.tensor(3.0)}
+
+
+def test_a_checkpoint_that_tells_no_precision_is_read(run: Path) -> None:
+    path = newest(run) / "checkpoint.json"
+    card = json.loads(path.read_text())
+    del card["bf16"]
+    path.write_text(json.dumps(card))
+    assert read_card(newest(run)).bf16 is None
+    path.write_text("[]")
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_card(newest(run))
 
 
 def test_no_pickle(run: Path) -> None:
@@ -52,7 +64,7 @@ def test_no_pickle(run: Path) -> None:
 
 def test_the_last_two_are_kept(tiny_model: WorldModel, run: Path) -> None:
     for number in (5, 9, 100):
-        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=number))
+        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=number), bf16=False)
     assert sorted(int(path.name) for path in (run / "checkpoints").iterdir()) == [9, 100]
     assert int(newest(run).name) == 100
 
@@ -66,7 +78,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_counts(
         synced.append((str(path.relative_to(folder)), int(newest(run).name)))
 
     monkeypatch.setattr("worldmodel.training.checkpoint.sync", sync)
-    save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7))
+    save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7), bf16=False)
     files = {f"00000007.partial/{name}" for name in ("model.safetensors", "training.safetensors", "checkpoint.json")}
     assert set(synced[:3]) == {(name, 3) for name in files}
     assert synced[3:] == [("00000007.partial", 3), (".", 7)]
@@ -81,7 +93,7 @@ def test_only_whole_checkpoints_count(tiny_model: WorldModel, run: Path, monkeyp
 
     monkeypatch.setattr("worldmodel.training.checkpoint.save_file", full)
     with pytest.raises(CheckpointError, match="No space"):
-        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7))
+        save_checkpoint(run, tiny_model, {}, replace(POSITION, total=7), bf16=False)
     assert int(newest(run).name) == 3
     load_model(run)
 

@@ -153,6 +153,29 @@ def test_killed_and_resumed(
     assert_same_weights(trained, tmp_path / "run")
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
+    tiny_train_config: TrainConfig,
+    recording: Recording,
+    cpu: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bf16: bool,
+) -> None:
+    """And not in the other, which a new measurement may choose."""
+    monkeypatch.setattr("worldmodel.training.device.matmul_flops", lambda device, dtype: dtype.itemsize)
+    config, begun, other = replace(tiny_train_config, log_every=1), replace(cpu, bf16=bf16), replace(cpu, bf16=not bf16)
+    Trainer(config, recording=recording, run=tmp_path / "whole", compute=begun).train()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, recording=recording, run=tmp_path / "run", compute=begun).train(stop_at("see", 2))
+    resumed = Trainer(config, recording=recording, run=tmp_path / "run", compute=other)
+    assert resumed.compute == replace(cpu, bf16=bf16, flops=2 if bf16 else 4)
+    resumed.train()
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
+    last = read_scalars(tmp_path / "run")[-1]
+    assert (last["speed/bf16"], last["speed/matmul_flops"]) == (bf16, resumed.compute.flops)
+
+
 def test_a_finished_run_is_left_as_it_is(trainer: Train, tmp_path: Path) -> None:
     trainer().train()
     path = newest(tmp_path / "run") / "model.safetensors"

@@ -86,14 +86,14 @@ def train_with_bars(
     with joined(device) as processes:
         compute = replace(choose_compute(device), compiled=compiled)
         # timings are noisy, and all must compute alike
-        compute = replace(compute, bf16=bool(processes.first(float(compute.bf16))))
+        compute = compute.in_precision(bool(processes.first(float(compute.bf16))))
         trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume, processes=processes)
         if not processes.leads:
             trainer.train()
             return trainer
         console = Console(stderr=True, highlight=False)
         together = f", in {processes.count} processes" if processes.count > 1 else ""
-        console.print(f"Training on {compute}{together}.")
+        console.print(f"Training on {trainer.compute}{together}.")
         if trainer.seconds:
             console.print(f"Continuing the run in {out}, after {trainer.seconds:,.0f} s.")
         with bar(STAGES["see"]) as shown:

@@ -2,13 +2,14 @@
 
     <run>/checkpoints/<steps>/model.safetensors      weights
                               training.safetensors   what training needs to go on: optimiser, objective, average
-                              checkpoint.json        configuration, interface, where training stands
+                              checkpoint.json        configuration, interface, where training stands, its precision
 
 A checkpoint folder is written under another name, synced, and renamed: one with a plain number is whole.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worldmodel.config import from_json, to_json
+from worldmodel.config import read_dataclass, to_json
 from worldmodel.datasets.disk import sync
 from worldmodel.errors import CheckpointError
 from worldmodel.interrupts import signals_held
@@ -57,18 +58,24 @@ class Position:
 
 @dataclass(frozen=True)
 class Card:
-    """The contents of `checkpoint.json`."""
+    """The contents of `checkpoint.json`.
+
+    Attributes:
+        bf16: whether the run trains in bfloat16; None in older checkpoints, which do not tell.
+    """
 
     config: WorldModelConfig
     interface: Interface
     position: Position
+    bf16: bool | None
 
 
-def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: Position) -> None:
+def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: Position, *, bf16: bool) -> None:
     """Write a run's checkpoint number `position.total`, then drop those older than the last two.
 
     Args:
         training: state of what trains the model, by name.
+        bf16: whether the run trains in bfloat16.
     """
     folder = run / FOLDER
     partial, final = folder / f"{position.total:08d}.partial", folder / f"{position.total:08d}"
@@ -78,7 +85,7 @@ def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: P
     try:
         for name, tensors in (("model", model.state_dict()), ("training", training)):
             save_file({key: value.contiguous() for key, value in tensors.items()}, partial / f"{name}.safetensors")
-        (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position)))
+        (partial / "checkpoint.json").write_text(to_json(Card(model.config, model.interface, position, bf16)))
         for path in (*partial.iterdir(), partial):
             sync(path)
     except (OSError, SafetensorError) as error:
@@ -135,8 +142,9 @@ def read_card(folder: Path) -> Card:
     """Read what a checkpoint says of itself."""
     path = folder / "checkpoint.json"
     try:
-        return from_json(Card, path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return read_dataclass(Card, {"bf16": None, **held}, "Card")
+    except (OSError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' is missing or damaged, or of another version of worldmodel ({error}). Train again."
         ) from error

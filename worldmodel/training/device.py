@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -41,6 +41,12 @@ class Compute:
         """Wait until the device has done all that it was told to: then the clock tells how long it took."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def in_precision(self, bf16: bool) -> Compute:
+        """Return the same in bfloat16 or not; where that is another precision, its rate is measured."""
+        if bf16 == self.bf16:
+            return self
+        return replace(self, bf16=bf16, flops=matmul_flops(self.device, torch.bfloat16 if bf16 else torch.float32))
 
     def prepare(self, model: nn.Module) -> None:
         """Compile the networks of `model` in place, each for itself, where that is asked for.

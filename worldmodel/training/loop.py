@@ -199,7 +199,8 @@ class StageLoop:
 
     def _save(self) -> None:
         if self._place.processes.leads:
-            save_checkpoint(self._place.run, self._model, self._learner.state(), self.position)
+            bf16 = self._place.compute.bf16
+            save_checkpoint(self._place.run, self._model, self._learner.state(), self.position, bf16=bf16)
         self._speed.restart()
 
 

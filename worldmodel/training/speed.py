@@ -48,6 +48,8 @@ class SpeedMeter:
 
         `speed/share_of_matmul`: floating-point operations of matrix multiplications and convolutions, forward and
         backward, a second, as a share of the machine's measured rate in one matrix multiplication.
+        `speed/matmul_flops`: that rate, FLOP/s, in the precision of training.
+        `speed/bf16`: 1 where that is bfloat16, else 0.
         `speed/data_wait`: share of the time that the step waits for clips.
         """
         elapsed, steps, waited = time.perf_counter() - self._started, self._steps, self._waited
@@ -57,6 +59,8 @@ class SpeedMeter:
         return {
             "speed/frames_per_second": self._frames * steps / elapsed,
             "speed/share_of_matmul": (self._flops or 0) * steps / elapsed / self._compute.flops,
+            "speed/matmul_flops": self._compute.flops,
+            "speed/bf16": float(self._compute.bf16),
             "speed/data_wait": waited / elapsed,
         }
 

@@ -15,7 +15,7 @@ from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.interrupts import sigterm_interrupts
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.registry import make_objective
-from worldmodel.training.checkpoint import Position, has_checkpoint, load_weights, newest, read_card
+from worldmodel.training.checkpoint import Card, Position, has_checkpoint, load_weights, newest, read_card
 from worldmodel.training.clock import Limit
 from worldmodel.training.config import CONFIG, TrainConfig, interface_of, read_train_config
 from worldmodel.training.device import Compute
@@ -36,7 +36,7 @@ class Trainer:
     Args:
         recording: to learn from.
         run: folder for checkpoints, logs and the resolved configuration.
-        compute: device and precision.
+        compute: device and precision; a run that is continued keeps the precision that it was begun in.
         resume: continue the run that the folder holds, if it holds one.
         processes: that train it together.
 
@@ -54,9 +54,13 @@ class Trainer:
         resume: bool = True,
         processes: Processes | None = None,
     ) -> None:
-        self.config, self.run, self.compute = config, run, compute
+        self.config, self.run = config, run
         self._processes = processes or Processes()
         self._check_folder(resume)
+        card = read_card(newest(run)) if has_checkpoint(run) else None
+        if card and card.bf16 is not None:
+            compute = compute.in_precision(card.bf16)
+        self.compute = compute
         recording = recording.seen_by(config.cameras)
         if config.model.proprioception:
             recording = recording.with_proprioception()
@@ -68,7 +72,7 @@ class Trainer:
             self.model.predictor.feel.fit(torch.from_numpy(recording.felt_in(training)).to(compute.device))
         self._stages = self._make_stages(recording, training)
         self._validation = Validation(Clips(recording, held_out, length=config.forecast.length), config.masking.visible)
-        self._position = self._begin()
+        self._position = self._begin(card)
 
     def train(self, progress: Progress | None = None) -> WorldModel:
         """Train to the end, or from where the run stopped to the end; return the model, ready to use.
@@ -162,17 +166,20 @@ class Trainer:
                     "or choose another --out."
                 )
 
-    def _begin(self) -> Position | None:
-        """Write the configuration, now that all else is known to fit; return where an earlier part stopped."""
+    def _begin(self, card: Card | None) -> Position | None:
+        """Write the configuration, now that all else is known to fit; return where an earlier part stopped.
+
+        Args:
+            card: of the newest checkpoint, where there is one.
+        """
         self._processes.wait()  # until all have looked into the folder
         if self._processes.leads:
             self.run.mkdir(parents=True, exist_ok=True)
             partial = self.run / f"{CONFIG}.partial"
             partial.write_text(to_json(self.config), encoding="utf-8")
             partial.rename(self.run / CONFIG)
-        if not has_checkpoint(self.run):
+        if card is None:
             return None
-        card = read_card(newest(self.run))
         if card.interface != self.model.interface:
             raise CheckpointError(
                 f"'{self.run}' was trained on another recording, of {card.interface.env}: its fingerprint is "
