@@ -4,10 +4,11 @@
     scripts/bench_train.py [--rounds N] [--preset NAME] [--compile]
 
 Training steps as `worldmodel train` takes them (batches, objective, gradient, optimiser), on a small recording made
-for it. Rounds time one large multiplication and then steps; the fastest multiplication and the fastest step count.
-Operations are counted in the forward and backward passes of matrix multiplications and convolutions. The last line
-is one JSON object of the stage `see`: operations as a share of that rate, frames per second, and the share of the
-time in which a step waits for its clips.
+for it. Rounds time one large multiplication and then steps. The fastest multiplication counts, and the round whose
+median step is the fastest: other work on the machine spoils rounds, and no lucky step counts. Operations are counted
+in the forward and backward passes of matrix multiplications and convolutions. The last line is one JSON object of the
+stage `see`: operations as a share of that rate, frames per second, and the share of that round's time in which its
+steps wait for their clips.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ class Bench:
 
 @dataclass
 class Rates:
-    """The best of the rounds of one stage: seconds of a step, the wait in it, and the multiplication rate."""
+    """The best of one stage's rounds: its median step, s, the share of waiting in all its steps; the best FLOP/s."""
 
     flops: float
     frames: int
@@ -114,8 +116,8 @@ class Training:
             waits.append(self.step())
             self._wait_for_device()
             times.append(time.perf_counter() - started)
-        if min(times) < rates.step:
-            rates.step = min(times)
+        if median(times) < rates.step:
+            rates.step = median(times)
             rates.wait_share = sum(waits) / sum(times)
 
     def _wait_for_device(self) -> None:
@@ -132,6 +134,7 @@ def count_flops(training: Training) -> float:
 def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[str, tuple[float, float]]:
     """Return milliseconds of a step, forward and backward, that each layer takes, of the main thread's own time.
 
+    Layers are those of the model and, named "own", of the networks that only the stage needs.
     Backward begins with the gradient of the layer's output; it ends with that of its input or, if later, of its
     parameters.
     """
@@ -163,7 +166,8 @@ def module_times(model: nn.Module, training: Training, steps: int = 3) -> dict[s
             if parameter.requires_grad:
                 handles.append(parameter.register_post_accumulate_grad_hook(stop(1)))
 
-    for name, layer in model.named_modules():
+    own = training.stage.own
+    for name, layer in (*model.named_modules(), *(own.named_modules(prefix="own") if own is not None else ())):
         if name and not list(layer.children()):
             clock(name, layer)
     with warnings.catch_warnings():
