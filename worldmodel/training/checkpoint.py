@@ -9,7 +9,6 @@ A checkpoint folder is written under another name, synced, and renamed: one with
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worldmodel.config import read_dataclass, to_json
+from worldmodel.config import from_json, to_json
 from worldmodel.datasets.disk import sync
 from worldmodel.errors import CheckpointError
 from worldmodel.interrupts import signals_held
@@ -61,13 +60,13 @@ class Card:
     """The contents of `checkpoint.json`.
 
     Attributes:
-        bf16: whether the run trains in bfloat16; None in older checkpoints, which do not tell.
+        bf16: whether the run trains in bfloat16.
     """
 
     config: WorldModelConfig
     interface: Interface
     position: Position
-    bf16: bool | None
+    bf16: bool
 
 
 def save_checkpoint(run: Path, model: WorldModel, training: Tensors, position: Position, *, bf16: bool) -> None:
@@ -142,9 +141,8 @@ def read_card(folder: Path) -> Card:
     """Read what a checkpoint says of itself."""
     path = folder / "checkpoint.json"
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        return read_dataclass(Card, {"bf16": None, **held}, "Card")
-    except (OSError, TypeError, ValueError) as error:
+        return from_json(Card, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' is missing or damaged, or of another version of worldmodel ({error}). Train again."
         ) from error

@@ -58,9 +58,7 @@ class Trainer:
         self._processes = processes or Processes()
         self._check_folder(resume)
         card = read_card(newest(run)) if has_checkpoint(run) else None
-        if card and card.bf16 is not None:
-            compute = compute.in_precision(card.bf16)
-        self.compute = compute
+        self.compute = compute = compute.in_precision(card.bf16) if card else compute
         recording = recording.seen_by(config.cameras)
         if config.model.proprioception:
             recording = recording.with_proprioception()
