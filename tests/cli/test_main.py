@@ -175,7 +175,7 @@ def test_train_resume_plan_and_view(
     assert run(["plan", str(folder), str(reacher), "--device", "cpu", *PLAN]) == 0
     assert "2 held-out goals" in capsys.readouterr().out
     report = json.loads((folder / "plan" / "report.json").read_text())
-    assert (report["plans"], report["planner"], report["oracle_planner"]) == (2, "proposal", "cem")
+    assert (report["plans"], report["planning"]["planner"], report["oracle_planner"]) == (2, "proposal", "cem")
     assert run(["view", "rollout", str(folder), str(reacher), "--device", "cpu", "--horizon", "3"]) == 0
     assert run(["view", "latent", str(folder), str(reacher), "--device", "cpu"]) == 0
     assert run(["view", "plan", str(folder / "plan"), "--recording", str(reacher), "--device", "cpu"]) == 0
