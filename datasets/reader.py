@@ -138,6 +138,12 @@ class Recording:
         """Return episode `index`, whole."""
         return replace(self.stream(index).whole(), cameras=self.cameras)
 
+    def action_blocks(self, episode: Episode, frames: int) -> NDArray[np.float32]:
+        """Return the blocks of K control steps between the first `frames` of an episode, `[frames - 1, K, A]`."""
+        steps = self.provenance.steps_per_frame
+        actions = episode.actions[: (frames - 1) * steps]
+        return actions.reshape(frames - 1, steps, actions.shape[1])  # of a single frame no shape could be guessed
+
     def stream(self, index: int) -> StoredEpisode:
         """Return episode `index` to be read piece by piece, with `segments()`, in constant memory."""
         if not 0 <= index < self.episodes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.envs.proprioception import Proprioception, proprioception_of
-from worldmodel.envs.registry import make_task, task_config
+from worldmodel.envs.registry import make_task
 from worldmodel.envs.renderer import Frame, Quality
 from worldmodel.envs.views import ViewsRenderer
 from worldmodel.envs.world import Action, State
@@ -55,7 +55,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise WorldModelError(f"Unknown render_mode '{render_mode}'. Valid: 'rgb_array', None.")
-        self.task, self.config = make_task(task, arguments), task_config(task, arguments)
+        self.task = make_task(task, arguments)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": round(1 / self.task.control_seconds)}
         self.model, self.data = self.task.model, self.task.data

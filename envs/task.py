@@ -34,6 +34,7 @@ class Task(XmlWorld):
 
     Attributes:
         Config: the class of its configuration.
+        config: what it was made with.
         substeps: physics steps in a control step.
         max_steps: control steps in an episode of the gymnasium environment.
         tolerance: largest `distance` to the goal that counts as success.
@@ -50,7 +51,8 @@ class Task(XmlWorld):
         xml = Path(inspect.getfile(type(self))).with_suffix(".xml")
         super().__init__(xml, substeps=self.substeps, camera=self.camera)
         self._varied = VariedModel(self.model)
-        self.vary((config or self.Config()).variation)
+        self.config = config or self.Config()
+        self.vary(self.config.variation)
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> State:

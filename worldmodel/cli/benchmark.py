@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -19,7 +19,7 @@ from worldmodel.cli.pipeline import MODEL, PLAN, RECORDING, PipelineConfig, run_
 from worldmodel.datasets.recorder import RecordConfig
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.benchmark import HEAD, MARKDOWN, BenchmarkRow, BenchmarkTable, Failures
-from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig
+from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, ProtocolName
 from worldmodel.evaluation.pool import pool
 from worldmodel.evaluation.recipes import RECIPES, recipe_of
 from worldmodel.planning.policy import PlanningConfig
@@ -59,7 +59,7 @@ class Command:
     episodes: int = 100
     oracle: int = 10
     planner: PlannerName = PlanningConfig.planner
-    protocol: Literal["near", "far"] = "near"
+    protocol: ProtocolName = "near"
     device: str = "auto"
 
     def run(self) -> None:

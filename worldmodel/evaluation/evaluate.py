@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,7 +44,8 @@ class Protocol:
 
 SHIFTED = ("recording", "env_arguments")  # in what a shifted recording's interface differs from the model's
 
-PROTOCOLS = {
+ProtocolName = Literal["near", "far"]
+PROTOCOLS: Mapping[ProtocolName, Protocol] = {
     "near": Protocol(ahead=25, budget=50),  # as most published figures have it
     "far": Protocol(ahead=75, budget=150),
 }
@@ -67,7 +69,7 @@ class EvaluationConfig:
     """
 
     planning: Annotated[PlanningConfig, tyro.conf.arg(name="")] = field(default_factory=PlanningConfig)
-    protocol: Literal["near", "far"] = "near"
+    protocol: ProtocolName = "near"
     ahead: int = 0
     budget: int = 0
     episodes: int = 50
@@ -198,11 +200,12 @@ def evaluate(
             f"of {', '.join(TASKS)}. Plan for the world's reward with: worldmodel earn {run}; or go to goals that you "
             f"choose with: worldmodel view live {run}"
         )
-    _, held_out = split_episodes(recording.episodes, training.held_out, training.seed)
     if config.shifted:
-        held_out = np.arange(recording.episodes)
+        unseen = np.arange(recording.episodes)
+    else:
+        _, unseen = split_episodes(recording.episodes, training.held_out, training.seed)
     protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env, interface.env_arguments)
-    trials = draw_trials(recording, held_out, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
+    trials = draw_trials(recording, unseen, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
     total = protocol.budget + config.oracle
 
     def tell(before: int) -> Progress | None:

@@ -121,8 +121,7 @@ def encode_episodes(
     encoded = []
     for index in episodes:
         episode, count = recording.episode(int(index)), int(recording.whole_frames[index])
-        block = recording.provenance.steps_per_frame
-        blocks = episode.actions[: (count - 1) * block].reshape(count - 1, block, episode.actions.shape[1])
+        blocks = recording.action_blocks(episode, count)
         latents = encode_frames(model, episode.frames[:count], compute)
         qpos, qvel = episode.qpos[:count], episode.qvel[:count]
         acted, felt = (torch.from_numpy(x).to(compute.device) for x in (blocks, recording.proprioception(qpos, qvel)))

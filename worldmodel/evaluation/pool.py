@@ -11,10 +11,7 @@ from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.evaluation.interval import Rate, wilson
 
-ALIKE = (
-    *("env", "env_arguments", "shifted", "planning", "ahead", "budget"),
-    *("oracle_planner", "tolerance", "unit"),
-)
+ALIKE = ("env", "env_arguments", "shifted", "planning", "ahead", "budget", "tolerance", "unit")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.measure import MeasureReport
+from worldmodel.evaluation.metrics.action_probe import ActionTransfer
 from worldmodel.evaluation.metrics.spearman import spearman
 
 FEWEST = 3  # runs; two are always in perfect order, or in the opposite one
@@ -35,6 +36,11 @@ class Metric:
     needs: Literal["", "actions", "states"] = ""
 
 
+def _told_actions(of: Callable[[ActionTransfer], float], meaning: str) -> Metric:
+    """Return the metric that is a number of the action probe."""
+    return Metric(lambda r: of(r.actions) if r.actions else None, "higher", meaning, needs="actions")
+
+
 METRICS: Mapping[str, Metric] = {
     "rankme": Metric(lambda r: r.rankme, "higher", "directions in which latents spread (white latents: all)"),
     "lidar": Metric(lambda r: r.lidar, "higher", "directions in which moments differ beyond their neighbours"),
@@ -56,23 +62,12 @@ METRICS: Mapping[str, Metric] = {
         "the same, as a share of the error under wrong actions",
         needs="actions",
     ),
-    "action_real": Metric(
-        lambda r: r.actions.real_real if r.actions else None,
-        "higher",
-        "R² of actions told from real transitions",
-        needs="actions",
+    "action_real": _told_actions(lambda told: told.real_real, "R² of actions told from real transitions"),
+    "action_transfer": _told_actions(
+        lambda told: told.real_predicted, "R² of the same inverse model on predicted transitions"
     ),
-    "action_transfer": Metric(
-        lambda r: r.actions.real_predicted if r.actions else None,
-        "higher",
-        "R² of the same inverse model on predicted transitions",
-        needs="actions",
-    ),
-    "action_imagined": Metric(
-        lambda r: r.actions.predicted_predicted if r.actions else None,
-        "higher",
-        "R² learned and told from predicted transitions",
-        needs="actions",
+    "action_imagined": _told_actions(
+        lambda told: told.predicted_predicted, "R² learned and told from predicted transitions"
     ),
     "state_cka": Metric(
         lambda r: r.state_cka, "higher", "likeness of geometry with the physical state (uses states)", needs="states"

@@ -114,7 +114,7 @@ def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
         found["number of values in 'proprioception'"] = (inner.proprioception.size, interface.proprioception)
     if interface.env == found["environment"][0]:
         trained_in = task_config(interface.env, interface.env_arguments)
-        found["configuration"] = (replace(inner.config, variation=trained_in.variation), trained_in)
+        found["configuration"] = (replace(inner.task.config, variation=trained_in.variation), trained_in)
     for what, (here, trained) in found.items():
         if here != trained:
             raise WorldModelError(

@@ -128,7 +128,7 @@ def encode_episodes(
         episode = recording.episode(int(index))
         count = int(recording.whole_frames[index])
         blocks = np.zeros((count, block, episode.actions.shape[1]), np.float32)
-        blocks[:-1] = episode.actions[: (count - 1) * block].reshape(blocks[:-1].shape)
+        blocks[:-1] = recording.action_blocks(episode, count)
         with compute.autocast():
             latents = model.encode(torch.from_numpy(episode.frames[:count]).to(compute.device))
         felt = recording.proprioception(episode.qpos[:count], episode.qvel[:count])

@@ -75,15 +75,11 @@ def read_probe_data(
     episodes = [recording.episode(int(index)) for index in (*training, *held_out)]
     physical = physical_states(recording.provenance, episodes)
     counts = recording.whole_frames[np.concatenate([training, held_out])]
-    block = recording.provenance.steps_per_frame
     parts = []
     for chosen in (slice(0, len(training)), slice(len(training), len(episodes))):
         some, lengths = episodes[chosen], counts[chosen].tolist()
         states = np.concatenate([s[:n] for s, n in zip(physical.values[chosen], lengths, strict=True)])
-        acted = [
-            e.actions[: (n - 1) * block].reshape(n - 1, block, e.actions.shape[1])
-            for e, n in zip(some, lengths, strict=True)
-        ]
+        acted = [recording.action_blocks(e, n) for e, n in zip(some, lengths, strict=True)]
         felt = [recording.proprioception(e.qpos[:n], e.qvel[:n]) for e, n in zip(some, lengths, strict=True)]
         parts.append(
             LabelledFrames(
