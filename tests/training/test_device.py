@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -36,6 +39,28 @@ def test_the_rate_is_that_of_the_chosen_precision(
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(WorldModelError, match=f"'{name}'.*'auto'"):
         choose_compute(name)
+
+
+FAULTS = """
+import resource, torch
+from worldmodel.training.device import choose_compute
+
+def step():
+    several = [torch.zeros(2**22) for _ in range(3)]
+
+choose_compute("cpu")
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_what_a_step_frees_the_next_one_takes() -> None:
+    fetched = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True).stdout
+    assert int(fetched) < 2**26  # of 240 MiB; without, all of them
 
 
 def test_a_missing_compiler_is_named(cpu: Compute, tiny_model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
