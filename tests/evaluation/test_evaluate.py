@@ -212,7 +212,7 @@ def test_a_shifted_recording_is_asked_for_by_name(
     model = load_model(trained)
     with pytest.raises(WorldModelError, match=r"is not shifted: env_arguments are '{}'.*leave out --shifted"):
         evaluate(replace(CONFIG, shifted=True), model=model, recording=recording, run=trained, compute=cpu)
-    with pytest.raises(WorldModelError, match="does not fit the model"):
+    with pytest.raises(WorldModelError, match=r"its env_arguments is '{\"var.*the model was trained on.*--shifted"):
         evaluate(CONFIG, model=model, recording=shifted, run=trained, compute=cpu)
     model.interface = replace(model.interface, height=64)
     with pytest.raises(WorldModelError, match="does not fit the model: its height is 32"):

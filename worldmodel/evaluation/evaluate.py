@@ -287,10 +287,13 @@ def as_seen_by(model: WorldModel, recording: Recording, *, shifted: bool = False
             f"{given['env_arguments']!r}, as where the model was trained. Record with others, such as --env-arguments "
             '\'{"variation": {"light": 1}}\', or leave out --shifted and use the recording of the training.'
         )
-    for name in held:
-        if held[name] != given[name] and not (shifted and name in SHIFTED):
-            raise WorldModelError(
-                f"The recording '{recording.folder}' does not fit the model: its {name} is {given[name]!r}, the model "
-                f"was trained on {held[name]!r}. Use the recording that the model was trained on."
-            )
+    differs = [name for name in held if held[name] != given[name] and not (shifted and name in SHIFTED)]
+    if differs:
+        could_be = "env_arguments" in differs and set(differs) <= set(SHIFTED)
+        name = "env_arguments" if could_be else differs[0]
+        remedy = ", or plan with --shifted, for a world that differs from it." if could_be else "."
+        raise WorldModelError(
+            f"The recording '{recording.folder}' does not fit the model: its {name} is {given[name]!r}, the model "
+            f"was trained on {held[name]!r}. Use the recording that the model was trained on{remedy}"
+        )
     return recording
