@@ -155,7 +155,7 @@ def tiny_model_config() -> WorldModelConfig:
         encoder=ConvEncoderConfig(patch=8, widths=(8, 16)),
         predictor=PredictorConfig(token=16, width=16, hidden=32, positions=5),
         inverse=InverseDynamicsConfig(width=16),
-        proposer=ProposerConfig(width=16, horizon=3),
+        proposer=ProposerConfig(width=16, horizon=3, alternatives=2),
         distance=TemporalDistanceConfig(width=16),
         decoder=DecoderConfig(width=16),
         reward=RewardConfig(width=16),

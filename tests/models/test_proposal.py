@@ -14,13 +14,14 @@ def test_proposals_are_within_the_bounds_and_end_at_the_goal(tiny_model: WorldMo
     before, now, goal = 10 * torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0))
     plans = tiny_model.propose(before, now, goal, horizon=horizon, hold=hold)
     known, steps = min(horizon, 3), 2 // hold
-    assert plans.shape == (4, known, horizon, steps, 2)
+    assert plans.shape == (4, 2 * known, horizon, steps, 2)
     assert (plans >= tiny_model.low).all()
     assert (plans <= tiny_model.high).all()
     middle = ((tiny_model.low + tiny_model.high) / 2).expand(4, steps, 2)
-    for ahead in range(known):
-        assert torch.equal(plans[:, ahead, ahead + 1 :], middle[:, None].expand(-1, horizon - ahead - 1, -1, -1))
-        assert not torch.equal(plans[:, ahead, ahead], middle)
+    for ahead, alternatives in enumerate(plans.split(2, 1)):
+        for plan in alternatives.unbind(1):
+            assert torch.equal(plan[:, ahead + 1 :], middle[:, None].expand(-1, horizon - ahead - 1, -1, -1))
+            assert not torch.equal(plan[:, ahead], middle)
 
 
 @torch.no_grad()

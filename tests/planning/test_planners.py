@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ CONFIGS = PlannerConfigs(  # as long as it takes to be exact
     mppi=MPPIConfig(rounds=15),
     gradient=GradientConfig(rounds=60),
     cem_gradient=CEMGradientConfig(cem=CEMConfig(rounds=10, elites=20)),
-    proposal=ProposalConfig(search=True, cem=CEM),
+    proposal=ProposalConfig(search=True, rest=0.0, cem=CEM),
 )
 SEARCHERS = sorted(set(PLANNERS) - {"random"})  # random shooting finds no optimum in 12 dimensions
 every_planner = pytest.mark.parametrize("name", sorted(PLANNERS))
@@ -224,6 +225,24 @@ def test_proposals_are_needed_and_used() -> None:
     assert plan.cost.item() == 0
 
 
+@pytest.mark.parametrize(("gain", "acts"), [(0.05, False), (0.15, True)])
+@pytest.mark.parametrize("searches", [False, True])
+def test_what_gains_little_by_its_plan_stays_where_it_is(gain: float, acts: bool, searches: bool) -> None:
+    middle = SPACE.middle(1)[:, None]
+
+    def cost(latents: Tensor, actions: Tensor) -> Tensor:
+        return 1.0 - gain * ((actions - middle).abs().amax((-1, -2, -3)) > 1e-6)
+
+    config = replace(CONFIGS, proposal=replace(CONFIGS.proposal, search=searches, rest=0.1))
+    proposals = HIGH.expand(1, 2, HORIZON, STEPS, 2)
+    plan = make_planner("proposal", config, SPACE).plan(
+        Problem(as_latents, cost, 1, proposals), generator=torch.Generator().manual_seed(0)
+    )
+    assert torch.equal(plan.actions, middle[:, 0]) is not acts
+    assert plan.cost.item() == pytest.approx(1.0 - gain * acts)
+    assert plan.best_by_round.min().item() == pytest.approx(1.0 - gain)  # what was found is told
+
+
 def test_an_unknown_planner_is_refused_by_name() -> None:
     with pytest.raises(WorldModelError, match=r"Unknown planner 'cemm'. Did you mean 'cem'"):
         make_planner("cemm", CONFIGS, SPACE)
@@ -274,5 +293,7 @@ def test_what_was_found_later_is_taken_where_it_is_better_by_the_margin() -> Non
     assert chosen.actions[:, 0, 0, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
     assert chosen.cost.tolist() == [1.0, 0.75, -1.0, -1.25]
     assert torch.equal(found.then(later).actions, later.actions)
+    with pytest.raises(WorldModelError, match=r"proposal\.rest is -0\.1"):
+        ProposalConfig(rest=-0.1)
     with pytest.raises(WorldModelError, match=r"proposal\.margin is -0\.1"):
         ProposalConfig(margin=-0.1)

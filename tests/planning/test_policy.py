@@ -277,7 +277,7 @@ def test_a_search_that_is_called_off_ends_after_its_round(tiny_model: WorldModel
 
 def test_without_a_search_the_best_proposal_is_taken(tiny_model: WorldModel, cpu: Compute) -> None:
     rounds: list[Round] = []
-    config = PlanningConfig(horizon=3, history=2, proposal=ProposalConfig(search=False))
+    config = PlanningConfig(horizon=3, history=2, proposal=ProposalConfig(search=False, rest=0.0))
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(2, seed=9))
     decision = policy(frames(2), watch=rounds.append)
@@ -296,10 +296,11 @@ def test_the_proposals_are_the_first_round_and_what_is_found_counts_from_it(
     decision = policy(frames(2), watch=rounds.append)
     with torch.no_grad():
         now, goal = tiny_model.encode(frames(2)), tiny_model.encode(frames(2, seed=9))
-        torch.testing.assert_close(rounds[0].actions, tiny_model.propose(now, now, goal, horizon=3, hold=1))
+        torch.testing.assert_close(rounds[0].actions[:, :-1], tiny_model.propose(now, now, goal, horizon=3, hold=1))
+    assert torch.equal(rounds[0].actions[:, -1], ((tiny_model.low + tiny_model.high) / 2).expand(2, 3, 2, 2))
     assert rounds[0].elites == 1
     assert len(rounds) == len(decision.plan.best_by_round) == 1 + policy.config.proposal.cem.rounds
     torch.testing.assert_close(decision.plan.best_by_round[0], rounds[0].cost.min(1).values)
     assert (decision.plan.best_by_round.diff(dim=0) <= 0).all()
     policy(frames(2, seed=1), watch=rounds.append)
-    assert torch.equal(rounds[len(rounds) // 2].actions[:, -1, :2], decision.plan.actions[:, 1:])  # its rest
+    assert torch.equal(rounds[len(rounds) // 2].actions[:, -2, :2], decision.plan.actions[:, 1:])  # its rest

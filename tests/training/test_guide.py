@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldmodel.models.proposal import Proposer, ProposerConfig
 from worldmodel.objectives.draws import Draws
 from worldmodel.training import guide
 from worldmodel.training.device import Compute
@@ -64,7 +65,7 @@ def step_of(
     """Return what the networks were asked in a step, and what it gave; a frame's latent is its number."""
     rows = torch.arange(int(COUNTS.sum())).float()[:, None]
     monkeypatch.setattr(guide, "encode_shared", lambda *_: EncodedFrames(rows, rows[:, None], rows[:, :0]))
-    proposer, distance = Told(HORIZON, 1), Told()
+    proposer, distance = Told(1, HORIZON, 1), Told()
     model: Any = SimpleNamespace(proposer=proposer, distance=distance, flatten_actions=lambda blocks: blocks[:, 0])
     model.config = SimpleNamespace(proposer=proposer.config)
     model.reward, model.disagreement = ToldReward(), ToldEnsemble(1)
@@ -119,15 +120,52 @@ def test_of_rewards_that_never_change_nothing_is_learned(cpu: Compute, monkeypat
 
 
 def test_only_blocks_that_lead_to_the_goal_count() -> None:
-    proposed = torch.tensor([[[1.0], [5.0], [9.0]], [[0.0], [2.0], [9.0]]])
+    proposed = torch.tensor([[[1.0], [5.0], [9.0]], [[0.0], [2.0], [9.0]]])[:, None]
     ahead = torch.tensor([1, 2])
     blocks = torch.zeros(2, 3, 1)
     error = proposal_error(lambda *_: proposed, *torch.zeros(3, 2, 4), blocks, ahead)  # type: ignore[arg-type]
     assert error.item() == pytest.approx((1 + 0 + 4) / 6)
 
 
+def test_the_best_alternative_of_each_pair_counts_most() -> None:
+    proposed = torch.tensor([[[1.0], [3.0]], [[6.0], [2.0]]])[..., None].requires_grad_()
+    error = proposal_error(
+        lambda *_: proposed,
+        *torch.zeros(3, 2, 4),
+        torch.zeros(2, 1, 1),
+        torch.tensor([1, 1]),  # type: ignore[arg-type]
+    )
+    assert error.item() == pytest.approx(0.9 * (1 + 4) / 2 + 0.1 * (1 + 9 + 36 + 4) / 4)
+    (slope,) = torch.autograd.grad(error, proposed)
+    assert (slope.flatten() > 0).all()  # none is left behind
+    share = slope.flatten() / proposed.detach().flatten()
+    assert share.argsort(descending=True)[:2].tolist() in ([0, 3], [3, 0])
+
+
+def test_both_ways_round_are_learned() -> None:
+    """Of a recording that goes left or right by chance, a single answer stays in the middle; two go both ways."""
+    config = ProposerConfig(width=16, depth=1, horizon=1, alternatives=2)
+    torch.manual_seed(0)
+    proposer = Proposer(config, latent=1, action=1)
+    optimiser = torch.optim.Adam(proposer.parameters(), lr=0.01)
+    latents, ahead = torch.zeros(3, 64, 1), torch.ones(64, dtype=torch.long)
+    sides = torch.tensor([-1.0, 1.0]).repeat(32).view(64, 1, 1)
+    for _ in range(300):
+        optimiser.zero_grad()
+        proposal_error(proposer, *latents, sides, ahead).backward()
+        optimiser.step()
+    left, right = proposer(*latents[:, :1], ahead[:1]).flatten().sort().values.tolist()
+    assert left < -0.7
+    assert right > 0.7
+
+
 def test_of_no_actions_nothing_is_learned() -> None:
-    none = proposal_error(lambda *_: torch.zeros(2, 3, 0), *torch.zeros(3, 2, 4), torch.zeros(2, 3, 0), torch.ones(2))  # type: ignore[arg-type]
+    none = proposal_error(
+        lambda *_: torch.zeros(2, 4, 3, 0),
+        *torch.zeros(3, 2, 4),
+        torch.zeros(2, 3, 0),
+        torch.ones(2),  # type: ignore[arg-type]
+    )
     assert none.item() == 0
 
 

@@ -123,7 +123,7 @@ class WorldModel(nn.Module):
         return self.predictor.imagine(state, self.flatten_actions(actions)).float()
 
     def propose(self, before: Tensor, now: Tensor, goal: Tensor, *, horizon: int, hold: int) -> Tensor:
-        """Propose plans, as the recording got from frame to frame: one for each time to the goal that was trained on.
+        """Propose plans, as the recording got from frame to frame: some for each time to the goal that was trained on.
 
         Args:
             before, now, goal: latents of the frame before, of this one and of the goal, `[B, D]` each.

@@ -139,13 +139,14 @@ class Plan:
     cost: Tensor
     best_by_round: Tensor
 
-    def then(self, later: Plan, *, margin: float = 0.0) -> Plan:
+    def then(self, later: Plan, *, margin: float = 0.0, lead: float = 0.0) -> Plan:
         """Return the better plan of each start, of this search and of one that went on from it.
 
         Args:
             margin: by how large a share of this plan's cost the later one's must be lower.
+            lead: by how much it must be lower besides.
         """
-        better = later.cost < self.cost - margin * self.cost.abs()
+        better = later.cost < self.cost - margin * self.cost.abs() - lead
         actions = torch.where(better[:, None, None, None], later.actions, self.actions)
         history = torch.cat([self.best_by_round, torch.minimum(later.best_by_round, self.cost)])
         return Plan(actions, torch.where(better, later.cost, self.cost), history)

@@ -22,6 +22,8 @@ from worldmodel.training.forecast import encode_shared
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 
+TO_ALL = 0.1  # share of the error that all alternatives have a part in: none is left behind for good
+
 
 class GuideStage(Stage):
     """Proposals, distances in time, rewards and disagreement are learned on a frozen encoder's latents.
@@ -103,7 +105,9 @@ class GuideStage(Stage):
 def proposal_error(
     proposer: Proposer, before: Tensor, now: Tensor, goal: Tensor, blocks: Tensor, ahead: Tensor
 ) -> Tensor:
-    """Return the mean squared error of the proposed blocks; those beyond the goal have none. 0 without actions.
+    """Return the mean squared error of what is proposed, mostly of each pair's best alternative. 0 without actions.
+
+    Blocks beyond the goal have no error.
 
     Args:
         before, now, goal: latents `[B, D]`.
@@ -111,10 +115,12 @@ def proposal_error(
         ahead: `[B]` int, frames from now to the goal, 1 to H.
     """
     proposed = proposer(before, now, goal, ahead).float()
-    beyond = torch.arange(proposed.shape[1], device=proposed.device) >= ahead[:, None]
-    squares: Tensor = (proposed - blocks).square().masked_fill(beyond[..., None], 0)
-    # of a video, whose actions nobody knows, the sum of nothing: 0, with a gradient for every parameter
-    return squares.mean() if squares.numel() else squares.sum()
+    beyond = torch.arange(proposed.shape[2], device=proposed.device) >= ahead[:, None]
+    squares: Tensor = (proposed - blocks[:, None]).square().masked_fill(beyond[:, None, :, None], 0)
+    if not squares.numel():  # of a video, whose actions nobody knows: 0, with a gradient for every parameter
+        return squares.sum()
+    errors = squares.mean((2, 3))
+    return (1 - TO_ALL) * errors.amin(1).mean() + TO_ALL * errors.mean()
 
 
 def distance_error(distance: TemporalDistance, now: Tensor, goal: Tensor, ahead: Tensor) -> Tensor:

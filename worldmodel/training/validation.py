@@ -27,8 +27,8 @@ class Validated:
         error: squared error by frames ahead, as a share of the latents' variance; 1 is as bad as forecasting the
             mean.
         copy_last: the same when the last visible latent is taken for the forecast.
-        proposal: mean squared error of the actions proposed for the farthest goal that is still within the proposer's
-            horizon, in [-1, 1]; None without actions. `mean_action` is that of the mean action.
+        proposal: mean squared error of the best of the plans proposed for the farthest goal that is still within the
+            proposer's horizon, in [-1, 1]; None without actions. `mean_action` is that of the mean action.
         reward: R² of the blocks' rewards; None where nobody has learned them, or these do not vary.
         ensemble: squared error of the step that the ensemble's heads tell on average, as a share of the recorded steps'
             variance. `disagreement` is the heads' own variance, likewise. None where they have not learned.
@@ -135,7 +135,7 @@ class Validation:
         return latents.flatten(0, 1).cpu().numpy(), self.batch.frames.reshape(-1, *self.batch.frames.shape[2:])
 
     def _proposal_errors(self, model: WorldModel, latents: Tensor) -> tuple[float | None, float | None]:
-        """Return the errors of what is proposed from the last visible frames, and of the mean action."""
+        """Return the errors of the best that is proposed from the last visible frames, and of the mean action."""
         now = self.visible - 1
         known = min(model.config.proposer.horizon, latents.shape[1] - self.visible)
         blocks = self._blocks(model, latents)[:, now : now + known]
@@ -144,7 +144,8 @@ class Validation:
         ahead = torch.full((len(latents),), known, device=latents.device)
         proposed = model.proposer(latents[:, max(0, now - 1)], latents[:, now], latents[:, now + known], ahead)
         mean = blocks.mean((0, 1))
-        return (proposed[:, :known] - blocks).square().mean().item(), (mean - blocks).square().mean().item()
+        errors = (proposed[:, :, :known] - blocks[:, None]).square().mean((2, 3))
+        return errors.amin(1).mean().item(), (mean - blocks).square().mean().item()
 
     def _reward_share(self, model: WorldModel, latents: Tensor) -> float | None:
         """Return the share of the rewards' variance that is told right."""

@@ -126,7 +126,7 @@ def test_a_goal_is_planned_for_and_the_plan_is_done(viewer: Any, opened: Trained
     first, *later = [viewer.wait("round", lambda message, n=number: message["number"] == n) for number in numbers]
     bests = [each["best"] for each in (first, *later)]
     assert bests == sorted(bests, reverse=True)
-    assert (len(first["paths"]), len(first["elites"])) == (2, 1)  # proposals, then the search around them
+    assert (len(first["paths"]), len(first["elites"])) == (5, 1)  # proposals and doing nothing, then the search
     assert all((len(each["paths"]), len(each["elites"])) == (16, SEARCH.elites) for each in later)
     assert len(viewer.wait("plan")["frames"]) == 2
     outcome = viewer.wait("outcome")
