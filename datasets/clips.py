@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,22 +61,9 @@ class Clips:
         stride: int = 1,
         in_memory: bool | None = None,
     ) -> None:
-        if length < 2 or stride < 1:
-            raise WorldModelError(
-                f"A clip of {length} frames with a stride of {stride} was asked for; expected at least 2 and 1."
-            )
-        self.length, self._stride = length, stride
-        self._recording = recording
+        self._recording, self._episodes, self._stride = recording, episodes, stride
         self._block = recording.provenance.steps_per_frame
-        self._episodes = episodes
-        usable = np.maximum(recording.whole_frames[episodes] - (length - 1) * stride, 0)
-        self._first_clip = np.concatenate([[0], np.cumsum(usable)])
-        if len(self) == 0:
-            raise RecordingError(
-                f"No episode of '{recording.folder}' is long enough for clips of {length} frames, {stride} apart; the "
-                f"longest has {recording.whole_frames[episodes].max(initial=0)}. Record longer episodes, or use "
-                "shorter clips."
-            )
+        self._cut(length)
         frames, actions = (
             np.diff(starts)[episodes].sum() for starts in (recording.frame_start, recording.action_start)
         )
@@ -89,6 +77,32 @@ class Clips:
     def __len__(self) -> int:
         """Return how many different clips there are."""
         return int(self._first_clip[-1])
+
+    def of_length(self, length: int) -> Clips:
+        """Return clips of another length from the same episodes; what is in memory is shared.
+
+        Raises:
+            RecordingError: no episode is long enough.
+        """
+        clips = copy(self)
+        clips._cut(length)
+        return clips
+
+    def _cut(self, length: int) -> None:
+        """Cut the episodes into clips of `length` frames."""
+        recording, stride = self._recording, self._stride
+        if length < 2 or stride < 1:
+            raise WorldModelError(
+                f"A clip of {length} frames with a stride of {stride} was asked for; expected at least 2 and 1."
+            )
+        self.length = length
+        whole = recording.whole_frames[self._episodes]
+        self._first_clip = np.concatenate([[0], np.cumsum(np.maximum(whole - (length - 1) * stride, 0))])
+        if len(self) == 0:
+            raise RecordingError(
+                f"No episode of '{recording.folder}' is long enough for clips of {length} frames, {stride} apart; the "
+                f"longest has {whole.max(initial=0)}. Record longer episodes, or use shorter clips."
+            )
 
     def take(self, clips: NDArray[np.int64]) -> ClipBatch:
         """Return the clips of these numbers, each in `0 .. len(self) - 1`."""

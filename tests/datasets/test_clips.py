@@ -209,6 +209,19 @@ def test_a_clip_that_is_not_there_is_refused(clip: int, recording: Recording) ->
         clips.take(np.array([0, clip]))
 
 
+@pytest.mark.usefixtures("cached")
+def test_clips_of_another_length_share_what_is_in_memory(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips, apart = (Clips(recording, EPISODES, length=length) for length in (3, 5))
+    monkeypatch.setattr(Recording, "read_frames", lambda *_: pytest.fail("frames are read once more"))
+    other = clips.of_length(5)
+    assert (len(other), clips.length) == (len(apart), 3)
+    every = np.arange(len(apart))
+    for name in ("frames", "actions", "felt"):
+        assert np.array_equal(getattr(other.take(every), name), getattr(apart.take(every), name))
+    with pytest.raises(RecordingError, match="clips of 7 frames"):
+        clips.of_length(7)
+
+
 def test_clips_longer_than_any_episode_are_refused(recording: Recording) -> None:
     with pytest.raises(RecordingError, match="7 frames, 1 apart; the longest has 6"):
         Clips(recording, EPISODES, length=7)

@@ -103,6 +103,7 @@ class Trainer:
 
     def _make_stages(self, recording: Recording, episodes: NDArray[np.int64]) -> list[Stage]:
         config, compute, processes = self.config, self.compute, self._processes
+        clips = Clips(recording, episodes, length=config.see.length)
 
         def see(name: str) -> SeeStage:
             tuning = name == "tune"
@@ -119,7 +120,7 @@ class Trainer:
                 stage,
                 name=name,
                 objective=objective.to(compute.device),
-                clips=Clips(recording, episodes, length=stage.length),
+                clips=clips.of_length(stage.length),
                 compute=compute,
                 processes=processes,
                 seed=config.seed,
@@ -144,8 +145,8 @@ class Trainer:
         stages.append(
             GuideStage(config.guide, recording=recording, episodes=episodes, compute=compute, processes=processes)
         )
-        clips = Clips(recording, episodes, length=config.draw.length)
-        stages.append(DrawStage(config.draw, clips=clips, compute=compute, processes=processes, seed=config.seed))
+        drawn = clips.of_length(config.draw.length)
+        stages.append(DrawStage(config.draw, clips=drawn, compute=compute, processes=processes, seed=config.seed))
         for stage in stages:
             part = f" / accumulate ({stage.config.accumulate})" if stage.config.accumulate > 1 else ""
             processes.share(stage.config.batch // stage.config.accumulate, f"{stage.name}.batch{part}")
