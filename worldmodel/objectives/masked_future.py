@@ -157,7 +157,8 @@ class MaskedFuture(Objective):
     def _sketch_error(self, frames: Tensor, latents: Tensor) -> Tensor:
         if self.sketch is None:
             return latents.new_zeros(())
-        error: Tensor = self.sketch(latents[:, [0, -1]].flatten(0, 1), frames[:, [0, -1]].flatten(0, 1))
+        ends = slice(None, None, latents.shape[1] - 1)  # the first and the last, as a view
+        error: Tensor = self.sketch(latents[:, ends].flatten(0, 1), frames[:, ends].flatten(0, 1))
         return error
 
     def _anti_collapse(self, latents: Tensor, draws: Draws) -> Tensor:
