@@ -83,6 +83,7 @@ class Clips:
 
         Raises:
             RecordingError: no episode is long enough.
+            WorldModelError: `length` is less than 2.
         """
         clips = copy(self)
         clips._cut(length)

@@ -217,6 +217,17 @@ def test_a_refused_start_leaves_the_folder_free(
         Trainer(tiny_train_config, recording=recording, run=run, compute=cpu)
 
 
+def test_clips_too_short_for_the_objective_are_told_before_frames_are_read(
+    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recording, "read_frames", lambda *_: pytest.fail("frames are read"))
+    one = MaskedFutureConfig(visible=1)
+    too_short = replace(tiny_train_config, objective=one, see=StageConfig(steps=1, batch=1, length=2))
+    message = r"see\.length is 2; this objective learns from clips of at least 3 frames"
+    with Recording.open(reacher) as recording, pytest.raises(WorldModelError, match=message):
+        Trainer(too_short, recording=recording, run=tmp_path / "run", compute=cpu)
+
+
 def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "tra')  # saved last at step 1
     log = RunLog(tmp_path, step=1)

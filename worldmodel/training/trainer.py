@@ -14,7 +14,8 @@ from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.interrupts import sigterm_interrupts
 from worldmodel.models.world_model import WorldModel
-from worldmodel.objectives.registry import make_objective
+from worldmodel.objectives.objective import Objective
+from worldmodel.objectives.registry import ObjectiveConfig, make_objective
 from worldmodel.training.checkpoint import Card, Position, has_checkpoint, load_weights, newest, read_card
 from worldmodel.training.clock import Limit
 from worldmodel.training.config import CONFIG, TrainConfig, interface_of, read_train_config
@@ -26,7 +27,7 @@ from worldmodel.training.log import RunLog
 from worldmodel.training.loop import Place, Progress, StageLoop
 from worldmodel.training.processes import Processes
 from worldmodel.training.see import SeeStage
-from worldmodel.training.stage import Stage
+from worldmodel.training.stage import Stage, StageConfig
 from worldmodel.training.validation import Validation
 
 
@@ -103,20 +104,12 @@ class Trainer:
 
     def _make_stages(self, recording: Recording, episodes: NDArray[np.int64]) -> list[Stage]:
         config, compute, processes = self.config, self.compute, self._processes
-        clips = Clips(recording, episodes, length=config.see.length)
-
-        def see(name: str) -> SeeStage:
-            tuning = name == "tune"
-            stage = config.tune if tuning else config.see
-            assert stage is not None
-            objective = make_objective(config.masking if tuning else config.objective, model=self.model)
-            if stage.length < objective.least_frames:
-                raise WorldModelError(
-                    f"{name}.length is {stage.length}; this objective learns from clips of at least "
-                    f"{objective.least_frames} frames."
-                )
-            last = tuning or config.tune is None
-            return SeeStage(
+        seeing = [self._objective("see", config.see, config.objective)]
+        if config.tune:
+            seeing.append(self._objective("tune", config.tune, config.masking))
+        clips = Clips(recording, episodes, length=config.see.length)  # read once, and not before all fits
+        stages: list[Stage] = [
+            SeeStage(
                 stage,
                 name=name,
                 objective=objective.to(compute.device),
@@ -124,12 +117,10 @@ class Trainer:
                 compute=compute,
                 processes=processes,
                 seed=config.seed,
-                whiten_floor=config.whiten_floor if last else None,
+                whiten_floor=config.whiten_floor if name == seeing[-1][0] else None,
             )
-
-        stages: list[Stage] = [see("see")]
-        if config.tune:
-            stages.append(see("tune"))
+            for name, stage, objective in seeing
+        ]
         stages.append(
             ForecastStage(
                 config.forecast,
@@ -151,6 +142,20 @@ class Trainer:
             part = f" / accumulate ({stage.config.accumulate})" if stage.config.accumulate > 1 else ""
             processes.share(stage.config.batch // stage.config.accumulate, f"{stage.name}.batch{part}")
         return stages
+
+    def _objective(self, name: str, stage: StageConfig, config: ObjectiveConfig) -> tuple[str, StageConfig, Objective]:
+        """Return a stage's name, its configuration, and what it learns by.
+
+        Raises:
+            WorldModelError: its clips are too short for that.
+        """
+        objective = make_objective(config, model=self.model)
+        if stage.length < objective.least_frames:
+            raise WorldModelError(
+                f"{name}.length is {stage.length}; this objective learns from clips of at least "
+                f"{objective.least_frames} frames."
+            )
+        return name, stage, objective
 
     def _check_folder(self, resume: bool) -> None:
         path = self.run / CONFIG
