@@ -79,7 +79,7 @@ class ProposalPlanner(Planner):
         found = best.plan()
         nothing = Plan(resting, costs[:, -1], found.best_by_round[:0])
         if self.config.search and deadline.has_time:
-            rest = problem.after(1)
-            searched = self._search.plan(rest, generator=generator, warm=found.actions, deadline=deadline)
+            later = problem.after(1)
+            searched = self._search.plan(later, generator=generator, warm=found.actions, deadline=deadline)
             found = found.then(searched, margin=self.config.margin)
         return nothing.then(found, lead=self.config.rest)
