@@ -18,10 +18,10 @@ from worldmodel.errors import WorldModelError
 
 
 class Observation(TypedDict):
-    """What the robot sees: `image` and `goal`, each `[H, W, 3]` uint8; and feels: `proprioception`, `[P]` float32."""
+    """What the robot sees, `image` and `goal`, each `[H, W, 3]` uint8, and feels, `proprioception`, `[P]` float32."""
 
     image: Frame
-    goal: Frame
+    goal: NotRequired[Frame]
     proprioception: NotRequired[NDArray[np.float32]]
 
 

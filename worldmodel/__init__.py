@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from worldmodel.models.world_model import WorldModel, WorldModelConfig
     from worldmodel.planning.agent import Agent
     from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+    from worldmodel.planning.world_env import WorldEnv
     from worldmodel.training.checkpoint import load_model
     from worldmodel.training.config import TrainConfig
     from worldmodel.training.device import choose_compute
@@ -44,6 +45,7 @@ _HOMES = {
     "Recording": "datasets.reader",
     "TrainConfig": "training.config",
     "Trainer": "training.trainer",
+    "WorldEnv": "planning.world_env",
     "WorldModel": "models.world_model",
     "WorldModelConfig": "models.world_model",
     "WorldModelError": "errors",
@@ -69,6 +71,7 @@ __all__ = [
     "Recording",
     "TrainConfig",
     "Trainer",
+    "WorldEnv",
     "WorldModel",
     "WorldModelConfig",
     "WorldModelError",

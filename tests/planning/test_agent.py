@@ -109,7 +109,7 @@ def test_other_looks_and_physics_are_acted_in_and_another_task_is_not(model: Wor
 
 
 def test_an_environment_without_goals_is_refused(model: WorldModel, cpu: Compute) -> None:
-    with pytest.raises(WorldModelError, match="shows no goal image"):
+    with pytest.raises(WorldModelError, match=r"does not show what a model sees.*WorldEnv\(model\.interface\)"):
         agent(model, gymnasium.make("CartPole-v1"), cpu)
 
 

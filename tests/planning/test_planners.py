@@ -213,6 +213,15 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
         search("gradient", problem(cost))
 
 
+def test_where_the_last_step_of_a_gradient_leads_is_judged() -> None:
+    config = GradientConfig(candidates=1, rounds=1)
+    plan = make_planner("gradient", PlannerConfigs(gradient=config), SPACE).plan(
+        problem(quadratic(TARGETS[:1])), generator=torch.Generator().manual_seed(0)
+    )
+    assert len(plan.best_by_round) == 2
+    assert plan.best_by_round[1] < plan.best_by_round[0]
+
+
 def test_proposals_are_needed_and_used() -> None:
     def rugged(latents: Tensor, actions: Tensor) -> Tensor:
         return torch.where((actions - LOW).abs().amax((-1, -2, -3)) < 0.01, 0.0, 1.0)
@@ -270,6 +279,18 @@ def test_coloured_noise_has_variance_one_and_a_memory(colour: float) -> None:
         (MPPIConfig, {"rounds": 0}),
         (RandomShootingConfig, {"candidates": 0}),
         (GradientConfig, {"step": 0.0}),
+        *(
+            (config, {name: value})
+            for config, names in {
+                CEMConfig: ("spread", "least_spread"),
+                ICEMConfig: ("spread", "least_spread", "colour", "shrink", "kept", "momentum"),
+                MPPIConfig: ("spread", "temperature", "decay"),
+                GradientConfig: ("spread", "step"),
+                ProposalConfig: ("margin", "rest"),
+            }.items()
+            for name in names
+            for value in (-1.0, float("nan"), float("inf"))
+        ),
     ],
 )
 def test_impossible_searches_are_refused(config: Callable[..., object], values: dict[str, float]) -> None:

@@ -38,6 +38,9 @@ class Cart:
         self.longest_clip = 8
         self.interface: Any = SimpleNamespace(steps_per_frame=4, low=(-1.0,), high=(1.0,), proprioception=0)
 
+    def to(self, device: torch.device) -> Cart:
+        return self
+
     def encode(self, frames: Tensor) -> Tensor:
         return frames[..., 0, 0, :1].float() / 255
 
@@ -114,6 +117,23 @@ def test_a_cost_that_weighs_a_goal_asks_for_one(tiny_model: WorldModel, cpu: Com
         policy.reset()
 
 
+def test_a_decision_before_a_goal_was_given_is_refused(tiny_model: WorldModel, cpu: Compute) -> None:
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    with pytest.raises(WorldModelError, match=r"there is none yet.*reset\(goals\)"):
+        policy(frames(1))
+
+
+def test_other_robots_than_were_begun_with_are_refused(tiny_model: WorldModel, cpu: Compute) -> None:
+    policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(2))
+    with pytest.raises(WorldModelError, match="frames of 3 robots and goals of 2"):
+        policy(frames(3))
+    policy(frames(2))
+    policy.aim(frames(3))
+    with pytest.raises(WorldModelError, match="frames of 3 robots and frames before of 2"):
+        policy(frames(3))
+
+
 def test_proposals_are_refused_where_there_is_no_goal(cpu: Compute) -> None:
     cart: Any = Cart()
     config = PlanningConfig(horizon=3, cost=CostConfig(away=0.0, last=0.0, reward=1.0))
@@ -187,6 +207,12 @@ def test_a_history_of_nothing_or_too_much_is_refused(tiny_model: WorldModel, cpu
         PlanningPolicy(PlanningConfig(history=3, hold=1, horizon=3), model=tiny_model, compute=cpu, seed=0)
 
 
+@pytest.mark.parametrize("horizon", [0, 5, 9])
+def test_a_horizon_of_nothing_or_too_much_is_refused(tiny_model: WorldModel, cpu: Compute, horizon: int) -> None:
+    with pytest.raises(WorldModelError, match=rf"horizon is {horizon}; expected 1 to 4.*5 frames"):
+        PlanningPolicy(PlanningConfig(history=1, hold=1, horizon=horizon), model=tiny_model, compute=cpu, seed=0)
+
+
 def test_frames_of_another_size_are_refused(tiny_model: WorldModel, cpu: Compute) -> None:
     policy = PlanningPolicy(CONFIG, model=tiny_model, compute=cpu, seed=0)
     with pytest.raises(WorldModelError, match="16, 32, 3"):
@@ -229,6 +255,15 @@ def test_a_budget_is_kept(tiny_model: WorldModel, cpu: Compute, planner: Planner
     policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
     policy.reset(frames(1, seed=9))
     assert len(policy(frames(1)).plan.best_by_round) == 1
+
+
+def test_a_search_without_end_answers_about_on_time(tiny_model: WorldModel, cpu: Compute) -> None:
+    config = PlanningConfig(planner="cem", horizon=3, history=2, budget_ms=200, cem=CEMConfig(rounds=10**6))
+    policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
+    policy.reset(frames(1, seed=9))
+    decision = policy(frames(1))
+    assert len(decision.plan.best_by_round) > 1
+    assert decision.seconds < 5  # however slow the machine is; a million rounds take hours
 
 
 def test_who_watches_sees_each_round_and_changes_nothing(tiny_model: WorldModel, cpu: Compute) -> None:

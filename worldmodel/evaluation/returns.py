@@ -14,12 +14,8 @@ import tyro
 from numpy.typing import NDArray
 
 from worldmodel.config import to_json
-from worldmodel.datasets.episodes import Film, FilmConfig
 from worldmodel.datasets.policies import make_policy
-from worldmodel.datasets.schema import picture_column
-from worldmodel.envs.channels import join_views
 from worldmodel.envs.exploration import Policy
-from worldmodel.envs.proprioception import Proprioception, proprioception_of
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.world import World
 from worldmodel.errors import WorldModelError
@@ -31,6 +27,7 @@ from worldmodel.models.interface import Interface
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.cost import CostConfig
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
+from worldmodel.planning.sight import Sight
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
 
@@ -150,18 +147,11 @@ def _planned(
 ) -> tuple[tuple[float, ...], list[float]]:
     """Return the planner's returns, and the time of each of its plans, s."""
     _begin(world, config.seed, 0)  # some worlds have no model before
-    width = interface.width // len(interface.cameras)
-    film = Film(FilmConfig(interface.cameras, ("rgb",), interface.height, width, interface.quality), world=world)
-    columns = [picture_column("rgb", camera) for camera in interface.cameras]
+    sight = Sight(interface, world=world)
     returns, seconds = [], []
 
     def act() -> NDArray[np.float32]:
-        film.shoot(0)
-        pictures = film.pictures(1)
-        frame = join_views([pictures[column][0] for column in columns])
-        sense = proprioception_of(world.model) if interface.proprioception else Proprioception()
-        felt = sense(world.data.qpos, world.data.qvel)
-        decision = policy(torch.from_numpy(frame[None].copy()), torch.from_numpy(felt[None]))
+        decision = policy(torch.from_numpy(sight.image()[None]), torch.from_numpy(sight.felt()[None]))
         seconds.append(decision.seconds)
         block: NDArray[np.float32] = decision.actions[0].cpu().numpy()
         return block
@@ -174,7 +164,7 @@ def _planned(
             if progress:
                 progress(episode + 1, config.episodes)
     finally:
-        film.close()
+        sight.close()
     return tuple(returns), seconds
 
 

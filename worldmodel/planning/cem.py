@@ -34,6 +34,9 @@ class CEMConfig:
             raise WorldModelError(f"elites is {self.elites}; expected 1 to candidates ({self.candidates}).")
         if self.rounds < 1:
             raise WorldModelError(f"rounds is {self.rounds}; expected at least 1.")
+        for name in ("spread", "least_spread"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected a finite number, 0 or more.")
 
 
 class CEMPlanner(Planner):

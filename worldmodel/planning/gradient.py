@@ -20,7 +20,7 @@ class GradientConfig:
 
     Attributes:
         candidates: N, plans that descend side by side; the first begins where it is told, the others around it.
-        rounds: steps of Adam.
+        rounds: steps of Adam; what the last of them leads to is judged in one round more.
         step: length of a step, as a share of half the actuator's range.
         spread: standard deviation of where the others begin, as a share of half the actuator's range.
     """
@@ -35,8 +35,8 @@ class GradientConfig:
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
         for name, least in (("step", 1e-9), ("spread", 0.0)):
-            if getattr(self, name) < least:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least {least}.")
+            if not least <= getattr(self, name) < float("inf"):
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected a finite number, at least {least}.")
 
 
 class GradientPlanner(Planner):
@@ -69,7 +69,10 @@ class GradientPlanner(Planner):
         noise[0] = 0
         candidates = space.clamp(mean[:, None] + config.spread * space.half * noise)
         moment, square = torch.zeros_like(candidates), torch.zeros_like(candidates)
-        for number in (deadline or Deadline(None)).rounds(config.rounds):
+        for number in (deadline or Deadline(None)).rounds(config.rounds + 1):
+            if number == config.rounds:
+                best.update(candidates, problem.judge(candidates, number))
+                break
             costs, slope = self._descent(problem, candidates, number)
             best.update(candidates, costs)
             moment = MOMENT * moment + (1 - MOMENT) * slope

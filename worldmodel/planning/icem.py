@@ -42,8 +42,11 @@ class ICEMConfig:
             raise WorldModelError(f"elites is {self.elites}; expected 1 to candidates ({self.candidates}).")
         if self.rounds < 1:
             raise WorldModelError(f"rounds is {self.rounds}; expected at least 1.")
-        if self.shrink < 1:
-            raise WorldModelError(f"shrink is {self.shrink}; expected at least 1.")
+        if not 1 <= self.shrink < float("inf"):
+            raise WorldModelError(f"shrink is {self.shrink}; expected a finite number, at least 1.")
+        for name in ("colour", "spread", "least_spread"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected a finite number, 0 or more.")
         for name in ("kept", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share from 0 to below 1.")

@@ -34,8 +34,8 @@ class MPPIConfig:
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
         for name in ("temperature", "spread", "decay"):
-            if not getattr(self, name) > 0:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected more than 0.")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected a finite number above 0.")
 
 
 class MPPIPlanner(Planner):

@@ -73,7 +73,7 @@ class PlanningPolicy:
 
     Args:
         model: the world model, ready to use.
-        compute: device and precision.
+        compute: device and precision; the model is moved there.
         seed: makes the plans repeatable.
 
     Raises:
@@ -88,6 +88,11 @@ class PlanningPolicy:
                 f"hold is {config.hold}; expected 0 or a divisor of the model's {steps} control steps between frames."
             )
         positions = model.longest_clip
+        if not 1 <= config.horizon < positions:
+            raise WorldModelError(
+                f"horizon is {config.horizon}; expected 1 to {positions - 1}: with one frame to plan from it must fit "
+                f"the {positions} frames that the model was trained on."
+            )
         if not 1 <= config.history <= positions - config.horizon:
             raise WorldModelError(
                 f"history is {config.history}; expected 1 to {positions - config.horizon}: with the horizon of "
@@ -100,12 +105,13 @@ class PlanningPolicy:
                 "cost.away, cost.last, cost.least or cost.steps, or a planner that needs no goal, such as "
                 "cem, icem or mppi."
             )
-        self.config, self._model, self._compute = config, model, compute
+        self.config, self._model, self._compute = config, model.to(compute.device), compute
         self._generator = torch.Generator(compute.device).manual_seed(seed)
         self._space = PlanSpace(model.low, model.high, config.horizon, steps // self._hold)
         self._planner = make_planner(config.planner, config, self._space)
         dtype = torch.bfloat16 if compute.bf16 else torch.float32
         self._imagination = Imagination(model, hold=self._hold, dtype=dtype)
+        self._forget()
 
     @torch.no_grad()
     def reset(self, goals: Tensor | None = None) -> None:
@@ -119,9 +125,12 @@ class PlanningPolicy:
                 "The cost weighs the way to a goal, and no goal images were given. Give some to reset, or set the "
                 "weights cost.away, cost.last, cost.least and cost.steps to 0, beside one for cost.reward."
             )
-        self._goal: Tensor | None = None
+        self._forget()
         if goals is not None:
             self.aim(goals)
+
+    def _forget(self) -> None:
+        self._goal: Tensor | None = None
         self._latents: list[Tensor] = []
         self._felt: list[Tensor] = []
         self._blocks: list[Tensor] = []
@@ -146,8 +155,10 @@ class PlanningPolicy:
             watch: is shown each round of the search.
 
         Raises:
-            WorldModelError: the model has proprioception and nothing is felt, or what is not a finite number.
+            WorldModelError: the cost weighs a goal and there is none, the robots are not as many as were given goals
+                or seen before, the model has proprioception and nothing is felt, or what is not a finite number.
         """
+        self._check_robots(len(frames))
         if felt is None and self._model.interface.proprioception:
             raise WorldModelError(
                 f"This model was trained with proprioception: beside frames it needs the "
@@ -230,6 +241,20 @@ class PlanningPolicy:
                 before, now, actions.repeat_interleave(hold, -2)
             ),
         )
+
+    def _check_robots(self, robots: int) -> None:
+        if self._goal is None and self.config.cost.asks_for_goal:
+            raise WorldModelError(
+                "The cost weighs the way to a goal, and there is none yet. Begin with reset(goals): a picture for each "
+                "robot."
+            )
+        known = {"goals": self._goal, "frames before": self._latents[-1] if self._latents else None}
+        for what, held in known.items():
+            if held is not None and len(held) != robots:
+                raise WorldModelError(
+                    f"There are frames of {robots} robots and {what} of {len(held)}; expected as many. Begin anew with "
+                    "reset(goals)."
+                )
 
     def _nothing_done(self, robots: int) -> Tensor:
         """Return no blocks, `[B, 0, K, A]`."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.datasets.episodes import Film, FilmConfig
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.schema import Segment, picture_column
+from worldmodel.datasets.schema import Segment
 from worldmodel.datasets.states import state_at
-from worldmodel.envs.channels import join_views
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.task import Task
 from worldmodel.envs.world import State, World
 from worldmodel.errors import WorldModelError
+from worldmodel.planning.sight import Sight
+from worldmodel.training.config import interface_of
 from worldmodel.viewing.live.factors import FactorControl, Factors
 
 
@@ -30,19 +30,16 @@ class Stage:
     """
 
     def __init__(self, recording: Recording) -> None:
-        provenance, cameras = recording.provenance, recording.cameras
+        provenance = recording.provenance
         if provenance.simulation is None:
             raise WorldModelError(f"The recording comes from '{provenance.env}', not from MuJoCo: nothing to steer.")
         self.world: World = make_world(provenance.env, provenance.env_arguments)
-        size, quality = (provenance.height, provenance.width), provenance.simulation.quality
         try:
             self.world.reset(np.random.default_rng(provenance.seed))
-            self._film = Film(FilmConfig(cameras, ("rgb",), *size, quality), world=self.world)
+            self._sight = Sight(interface_of(recording), world=self.world)
         except BaseException:
             self.world.close()
             raise
-        self._columns = [picture_column("rgb", camera) for camera in cameras]
-        self._proprioception = recording.proprioception
         self._factors = Factors()
         self._control = FactorControl(self.world.model)
 
@@ -74,20 +71,18 @@ class Stage:
 
     def frame(self) -> NDArray[np.uint8]:
         """Film the present, `[H, W, 3]` uint8."""
-        self._film.shoot(0)
-        pictures = self._film.pictures(1)
-        return join_views([pictures[column][0] for column in self._columns]).copy()
+        return self._sight.image()
 
     def felt(self) -> NDArray[np.float32]:
         """Return what the robot feels of its joints at present, `[P]`; P is 0 without proprioception."""
-        return self._proprioception(self.world.data.qpos, self.world.data.qvel)
+        return self._sight.felt()
 
     def distance(self, goal: State) -> float | None:
         """Return how far the world is from `goal`, in the task's unit; None where it is none of our tasks."""
         return self.world.distance(self.world.state(), goal) if isinstance(self.world, Task) else None
 
     def close(self) -> None:
-        self._film.close()
+        self._sight.close()
         self.world.close()
 
     def _hold_factors(self) -> None:
