@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from worldmodel.cli.kept import differences, is_made, refuse_other_settings
+from worldmodel.cli.kept import begin_report, differences, is_made, open_recording, refuse_other_settings
 from worldmodel.config import to_json
 from worldmodel.datasets.recorder import RecordConfig
-from worldmodel.errors import WorldModelError
+from worldmodel.errors import CheckpointError, RecordingError, WorldModelError
 from worldmodel.training.config import TrainConfig
 
 
@@ -40,3 +40,28 @@ def test_a_report_counts_with_its_settings(tmp_path: Path) -> None:
     report.write_text("{}")
     assert is_made(report, config)
     assert not is_made(report, RecordConfig(seed=1))
+
+
+def test_a_report_that_is_begun_does_not_count(tmp_path: Path) -> None:
+    old, new, report = RecordConfig(), RecordConfig(seed=1), tmp_path / "new" / "report.json"
+    begin_report(report.parent, old)
+    report.write_text("{}")
+    assert is_made(report, old)
+    begin_report(report.parent, new)
+    assert not is_made(report, new)
+
+
+def test_a_runs_recording_is_opened(
+    trained: Path, reacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_recording(tmp_path / "nothing", reacher) as named:
+        assert named.folder == reacher
+    with pytest.raises(RecordingError, match="Give its folder after the run's"):
+        open_recording(trained, None)
+    with pytest.raises(CheckpointError, match="No trained model"):
+        open_recording(tmp_path / "nothing", None)
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "it").symlink_to(reacher)
+    with open_recording(trained, None) as found:
+        assert found.fingerprint == named.fingerprint

@@ -173,7 +173,9 @@ def test_train_resume_plan_and_view(
     assert "Continuing the run" in capsys.readouterr().err
     assert "another configuration" in error_of(capsys, [*train, "--seed", "5"])
     assert run(["plan", str(folder), str(reacher), "--device", "cpu", *PLAN]) == 0
-    assert "2 held-out goals" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "2 held-out goals" in text
+    assert "Not played on the real simulator (worldmodel plan --oracle N)" in text
     report = json.loads((folder / "plan" / "report.json").read_text())
     assert (report["plans"], report["planning"]["planner"], report["oracle_planner"]) == (2, "proposal", "cem")
     assert run(["view", "rollout", str(folder), str(reacher), "--device", "cpu", "--horizon", "3"]) == 0
@@ -236,6 +238,16 @@ def test_an_unfinished_run_is_not_planned_with(
     card.write_text(card.read_text().replace('"finished": true', '"finished": false'))
     assert run(["plan", str(run_folder), str(reacher)]) == 2
     assert "not finished" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_recording_that_is_not_named_is_looked_for_unless_it_is_shifted(
+    capsys: pytest.CaptureFixture[str], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("measure", "probe", "plan"):
+        assert "Give its folder after the run's" in error_of(capsys, [command, str(trained), "--device", "cpu"])
+    error = error_of(capsys, ["plan", str(trained), "--shifted"])
+    assert "No recording was named, and --shifted takes one of another world" in error
 
 
 def test_a_demo_moves_no_folder_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_measure_takes_video_without_actions(
 def test_probe_prints_and_writes(
     capsys: pytest.CaptureFixture[str], own_run: Path, reacher: Path, tmp_path: Path
 ) -> None:
-    tuned = ["--tune.seeds", "1", "--tune.steps", "1"]
+    tuned = ["--tune.seeds", "1", "--tune.steps", "1", "--tune.scratch-steps", "1"]
     assert run(["probe", str(own_run), str(reacher), "--out", str(tmp_path), *PROBE, *tuned]) == 0
     text = capsys.readouterr().out
     for part in ("world model, ridge", "PCA of pixels, MLP", "from scratch", "elbow velocity [rad/s]", "elbow [rad]"):
@@ -88,7 +88,7 @@ def test_probe_prints_and_writes(
 
 def test_probe_tells_tensorboard(own_run: Path, reacher: Path) -> None:
     arguments = ["probe", str(own_run), str(reacher), *PROBE, "--no-controls"]
-    assert run([*arguments, "--tune.seeds", "1", "--tune.steps", "1"]) == 0
+    assert run([*arguments, "--tune.seeds", "1", "--tune.steps", "1", "--tune.scratch-steps", "1"]) == 0
     tags = {
         f"probe/{kind}/{method}/{share}_percent"
         for kind in ("positions", "velocities")
@@ -115,6 +115,30 @@ def probe_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     tags = events.Tags()["scalars"]
     assert any(tag.startswith("train/") for tag in tags)
     return {tag: [(x.step, x.value) for x in events.Scalars(tag)] for tag in tags if tag.startswith("probe/")}
+
+
+@pytest.mark.parametrize(
+    ("command", "report"),
+    [(["measure", *MEASURE], MeasureReport), (["probe", *PROBE, *NO_TUNING, "--no-controls"], ProbeReport)],
+)
+def test_a_kill_leaves_no_earlier_report_beside_another_configuration(
+    own_run: Path,
+    reacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    report: type[MeasureReport | ProbeReport],
+) -> None:
+    def killed(self: MeasureReport | ProbeReport, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "recording").symlink_to(reacher)  # beside the run, where it is found
+    folder = own_run / command[0]
+    folder.mkdir()
+    (folder / "report.json").write_text("{}")
+    monkeypatch.setattr(report, "write", killed)
+    assert run([command[0], str(own_run), *command[1:]]) == 130
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
 
 
 def test_mistakes_are_told(capsys: pytest.CaptureFixture[str], trained: Path, reacher: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from worldmodel.envs.reacher import Reacher
 from worldmodel.envs.variation import Variation
 from worldmodel.envs.world import State
 from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.evaluation import goals
 from worldmodel.evaluation.control import FLOORS, Trace, floor
 from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, evaluate, read_train_config
 from worldmodel.evaluation.goals import Trial, draw_trials
@@ -55,8 +56,8 @@ def task() -> Reacher:
 
 
 def test_trials_come_from_held_out_episodes_and_are_not_solved(recording: Recording, task: Reacher) -> None:
-    trials = draw_trials(recording, HELD_OUT, task, count=12, ahead=AHEAD, seed=0)
-    assert len(trials) == 12
+    trials = draw_trials(recording, HELD_OUT, task, count=8, ahead=AHEAD, seed=0)
+    assert len(trials) == 8
     for trial in trials:
         assert trial.episode in HELD_OUT
         episode = recording.episode(trial.episode)
@@ -66,6 +67,36 @@ def test_trials_come_from_held_out_episodes_and_are_not_solved(recording: Record
         assert np.array_equal(trial.start.qvel, episode.qvel[trial.frame])
         assert np.array_equal(trial.goal.qpos, episode.qpos[trial.frame + AHEAD])
         assert np.array_equal(trial.start.extra, episode.extra[trial.frame])
+
+
+def test_no_start_is_drawn_twice(recording: Recording, task: Reacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two episodes of ten frames has four starts; the first draws count, and those never drawn come last."""
+    rng, drawn = np.random.default_rng([3, 8, AHEAD]), []
+    for _ in range(8):
+        episode = int(rng.choice(HELD_OUT))
+        drawn.append((episode, int(rng.integers(4))))
+    first = list(dict.fromkeys(drawn))
+    assert len(first) < 8
+    monkeypatch.setattr(goals, "TRIES", 1)
+    starts = [(t.episode, t.frame) for t in draw_trials(recording, HELD_OUT, task, count=8, ahead=AHEAD, seed=3)]
+    assert starts[: len(first)] == first
+    assert sorted(starts) == [(episode, frame) for episode in HELD_OUT for frame in range(4)]
+
+
+def test_more_trials_than_starts_are_refused(
+    recording: Recording, task: Reacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    of, distance = recording.episode, task.distance
+    monkeypatch.setattr(recording, "episode", lambda index: read.append(index) or of(index))
+    with pytest.raises(WorldModelError, match=r"Only 8 of 9 trials .* among the 8 starts.*--episodes.*further ahead"):
+        draw_trials(recording, HELD_OUT, task, count=9, ahead=AHEAD, seed=0)
+    assert sorted(read) == [1] * 4 + [4] * 4  # none is looked at twice
+    solved = float(recording.episode(1).time[0])
+    monkeypatch.setattr(task, "distance", lambda start, goal: 0.0 if start.time == solved else distance(start, goal))
+    assert len(draw_trials(recording, HELD_OUT, task, count=6, ahead=AHEAD, seed=0)) == 6
+    with pytest.raises(WorldModelError, match=r"Only 6 of 7 trials .* among the 8 starts"):
+        draw_trials(recording, HELD_OUT, task, count=7, ahead=AHEAD, seed=0)
 
 
 def test_the_seed_decides_the_trials(recording: Recording, task: Reacher) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from worldmodel.datasets.manifest import Provenance
 from worldmodel.datasets.reader import Recording
+from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError, WorldModelError
+from worldmodel.evaluation import probe as module
 from worldmodel.evaluation.probe import ProbeConfig, probe
 from worldmodel.evaluation.probes.data import read_probe_data
 from worldmodel.evaluation.probes.labels import label_rows
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig, new_mlp
+from worldmodel.evaluation.probes.readings import score
 from worldmodel.evaluation.probes.report import ProbeReport
-from worldmodel.evaluation.probes.tuning import TuneConfig, read_tuned, tune
+from worldmodel.evaluation.probes.tuning import TuneConfig, TunedReader, read_tuned, tune
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import Compute
@@ -27,7 +33,7 @@ CONFIG = ProbeConfig(
     seeds=2,
     visible=2,
     mlp=MLPProbeConfig(width=8, steps=4, batch=8, checks=2),
-    tune=TuneConfig(seeds=1, steps=2, batch=4),
+    tune=TuneConfig(seeds=1, steps=2, batch=4, scratch_steps=3),
 )
 
 
@@ -131,6 +137,46 @@ def test_an_encoder_learns_to_read(tiny_model: WorldModel, recording: Recording,
     assert error(TuneConfig(steps=60, learning_rate=3e-3)) < 0.8 * begun
     assert error(TuneConfig(steps=10, learning_rate=100.0)) <= begun + 1e-6
     assert torch.equal(before, next(tiny_model.encoder.parameters()))
+
+
+def test_who_begins_with_nothing_learns_for_longer(
+    trained: Path, recording: Recording, cpu: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+
+    def tune_and_tell(config: TuneConfig, *, model: WorldModel, **rest: Any) -> TunedReader:
+        told.append((config.steps, config.learning_rate))
+        return tune(config, model=model, **rest)
+
+    monkeypatch.setattr(module, "tune", tune_and_tell)
+    config = replace(CONFIG, labels=("100%",), controls=False, tune=replace(CONFIG.tune, scratch_rate=0.5))
+    probe(config, model=load_model(trained), recording=recording, run=trained, compute=cpu)
+    assert told == [(2, 3e-4), (3, 0.5)]
+
+
+def test_what_rests_in_the_held_out_episodes_is_not_read(
+    provenance: Provenance, make_episode: Callable[[int], Episode], cpu: Compute, tmp_path: Path
+) -> None:
+    """R² compares errors to how much is going on: of next to nothing, it would be next to minus infinity."""
+    moving, still = make_episode(0), make_episode(0)
+    still.qpos[:, 1] = 0.5
+    still.qvel[:, 0] *= 1e-4
+    resting = replace(still, qpos=still.qpos[:1].repeat(5, 0), qvel=still.qvel[:1].repeat(5, 0))
+    with RecordingStore(tmp_path, replace(provenance, simulation=None), resume=False) as store:
+        for index, episode in enumerate((moving, moving, still, resting)):
+            store.add(replace(episode, index=index))
+        store.finish(seconds=1.0)
+    with Recording.open(tmp_path) as recording:
+        data = read_probe_data(recording, np.arange(2), np.array([2]), cpu.device)
+        with pytest.raises(RecordingError, match="Nothing moves in the 1 held-out episodes"):
+            read_probe_data(recording, np.arange(2), np.array([3]), cpu.device)
+    assert [dimension.name for dimension in data.dimensions] == ["qpos 0", "qvel 1"]
+    assert data.still == ("qpos 1", "qvel 0")
+    assert np.allclose(data.training.states[:5], np.stack([moving.qpos[:, 0], moving.qvel[:, 1]], axis=1))
+    asked = data.held_out.states[data.held_out.rows]
+    for target in (asked, asked[:1]):
+        readings = score([target + asked.std(0, correction=0)], target, data.dimensions, asked)
+        assert [spread.mean for spread in readings.r2] == pytest.approx([0, 0], abs=1e-5)
 
 
 def test_too_few_labels_are_refused_before_any_work(trained: Path, recording: Recording, cpu: Compute) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from worldmodel.cli.main import run
 from worldmodel.errors import WorldModelError
+from worldmodel.evaluation.evaluate import ControlReport
+from worldmodel.evaluation.interval import wilson
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.metrics.action_probe import ActionTransfer
 from worldmodel.evaluation.ranking import METRICS, rank_metrics
+from worldmodel.planning.policy import PlanningConfig
 
 REPORT = MeasureReport(
     env="somewhere",
@@ -33,6 +38,32 @@ REPORT = MeasureReport(
     actions=ActionTransfer(0.5, 0.4, 0.3, 0.2),
     state_cka=0.5,
     seconds=1.0,
+)
+CONTROL = ControlReport(
+    env="somewhere",
+    env_arguments="{}",
+    shifted=False,
+    planning=PlanningConfig(),
+    ahead=25,
+    budget=50,
+    training_seed=0,
+    seed=0,
+    success=wilson(9, 10),
+    success_ever=wilson(10, 10),
+    floors={},
+    floors_ever={},
+    oracle=None,
+    oracle_ever=None,
+    oracle_planner="cem",
+    tolerance=0.025,
+    unit="m",
+    milliseconds_per_plan=100.0,
+    milliseconds_for_one=10.0,
+    model_share=0.9,
+    plans=10,
+    imagined_cost=0.1,
+    achieved_cost=0.2,
+    seconds=5.0,
 )
 SUCCESSES = (0.2, 0.4, 0.6, 0.8, 0.9)
 
@@ -86,3 +117,61 @@ def test_there_and_back(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("{}")
     with pytest.raises(WorldModelError, match=r"missing fields.*worldmodel measure"):
         MeasureReport.read(tmp_path / "report.json")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    """The folders of three runs: the higher RankMe and the lower LiDAR, the better they plan."""
+    for index, name in enumerate("abc"):
+        report = replace(REPORT, rankme=float(index), lidar=-float(index))
+        put(tmp_path / name, report, replace(CONTROL, training_seed=index, success=wilson(3 * index, 10)))
+    return [str(tmp_path / name) for name in "abc"]
+
+
+def put(folder: Path, *reports: MeasureReport | ControlReport) -> None:
+    for report in reports:
+        place = folder / ("measure" if isinstance(report, MeasureReport) else "plan")
+        place.mkdir(parents=True, exist_ok=True)
+        report.write(place / "report.json")
+
+
+def test_the_command_ranks_and_writes_nothing(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["rank", *runs]) == 0
+    text = capsys.readouterr().out
+    assert "over 3 runs" in text
+    told = {line.split()[1]: line.split()[3] for line in text.splitlines() if "." in line}
+    assert (told["rankme"], told["lidar"], told["alignment"]) == ("+1.00", "-1.00", "+0.00")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"env": "elsewhere"}, ("2 tasks", "somewhere with {}: '", "elsewhere with {}: '", "b'")),
+        ({"env_arguments": '{"cubes": 3}'}, ("2 tasks", 'somewhere with {"cubes": 3}')),
+        ({"budget": 150}, ("budget is 150 in one and 50 in another",)),
+    ],
+)
+def test_runs_of_different_tasks_are_refused(
+    runs: list[str], capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    put(Path(runs[1]), replace(CONTROL, **change))
+    assert run(["rank", *runs]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert all(part in error for part in named)
+
+
+def test_runs_that_cannot_be_ranked_are_refused(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def error_of(*folders: str) -> str:
+        assert run(["rank", *folders]) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "at least 3" in error_of(*runs[:2])
+    assert "a run counts once" in error_of(*runs, f"{runs[0]}/../a")
+    put(Path(runs[2]), replace(REPORT, visible=2))
+    assert "measured with 2 frames visible" in error_of(*runs)
+    (Path(runs[2]) / "measure" / "report.json").unlink()
+    assert "worldmodel measure" in error_of(*runs)

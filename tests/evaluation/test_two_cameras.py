@@ -69,7 +69,8 @@ def test_it_is_measured_and_probed(trained_with_two: Path, recording: Recording,
     runtime = {"model": load_model(trained_with_two), "recording": recording, "run": trained_with_two, "compute": cpu}
     measured = measure(MeasureConfig(length=5, visible=2, probe=MLP), **runtime)
     assert np.isfinite(measured.rollout_error).all()
-    config = ProbeConfig(labels=("100%",), seeds=1, visible=2, mlp=MLP, tune=TuneConfig(seeds=1, steps=2, batch=4))
+    tune = TuneConfig(seeds=1, steps=2, batch=4, scratch_steps=2)
+    config = ProbeConfig(labels=("100%",), seeds=1, visible=2, mlp=MLP, tune=tune)
     assert {result.method for result in probe(config, **runtime).results} == {
         "ridge",
         "MLP",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from worldmodel.cli.kept import is_made, one_process_only
+from worldmodel.cli.kept import REPORT, is_made, one_process_only
 from worldmodel.cli.measure import measure_with_bar
 from worldmodel.cli.plan import plan_with_bar
 from worldmodel.cli.probe import probe_with_bar
+from worldmodel.cli.rank import print_ranking, text_table
 from worldmodel.cli.train import train_with_bars
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import WorldModelError
@@ -106,7 +106,7 @@ class Command:
 
     def _report(self, name: str, seed: int, run: Path, recording: Recording) -> ComparedRun:
         """Make those reports that are not there yet."""
-        measured, probed, controlled = (run / part / "report.json" for part in ("measure", "probe", "plan"))
+        measured, probed, controlled = (run / part / REPORT for part in ("measure", "probe", "plan"))
         if not is_made(measured, self.measure):
             measure_with_bar(self.measure, run, recording, measured.parent, self.device)
         states = has_states([recording.episode(0)])
@@ -128,19 +128,6 @@ class Command:
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print the table, and how well each label-free metric orders the runs by their success."""
-    console.print(_table(found.env, found.rows()))
+    console.print(text_table(found.env, found.rows()))
     if found.ranking:
-        head = ("metric", "Spearman, 1 is best", "by chance")
-        rows = [(metric.name, f"{metric.correlation:+.2f}", f"{metric.chance:.3f}") for metric in found.ranking]
-        title = f"Label-free metrics against success, over {found.ranking[0].runs} runs"
-        console.print(_table(title, [head, *rows]))
-
-
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    head, *rest = rows
-    for name in head:
-        table.add_column(name)
-    for row in rest:
-        table.add_row(*row)
-    return table
+        print_ranking(found.ranking, console)

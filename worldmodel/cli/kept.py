@@ -1,4 +1,4 @@
-"""What an earlier command has made is kept: tell whether it is what would be made now."""
+"""What earlier commands have made: open it, tell whether it is what would be made now, and make room for more."""
 
 from __future__ import annotations
 
@@ -9,9 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.config import flat, to_json
+from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
+from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.viewing.find import find_recording
 
-CONFIG = "config.json"
+CONFIG, REPORT = "config.json", "report.json"
+
+
+def open_recording(run: Path, recording: Path | None) -> Recording:
+    """Open the recording in a folder or, where none is named, find the one that a run was trained on.
+
+    Raises:
+        WorldModelError: there is no such recording, or it is not found; or the run has no model that tells of it.
+    """
+    return Recording.open(recording or find_recording(run, read_card(newest(run)).interface))
+
+
+def begin_report(folder: Path, config: Any) -> None:
+    """Write the configuration of a report that will be written into a folder; an earlier one there is removed first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / REPORT).unlink(missing_ok=True)
+    (folder / CONFIG).write_text(to_json(config), encoding="utf-8")
 
 
 def is_made(report: Path, config: Any) -> bool:

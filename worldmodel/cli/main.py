@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "Train a world model on a recording.",
     "measure": "Tell, without labels, what a model has learned.",
     "probe": "Read the physical state from latents, with few labels and many.",
+    "rank": "Tell how well each label-free metric orders runs by how well they plan.",
     "compare": "Train every objective on one recording, and put what each has learned into one table.",
     "benchmark": "Record, train and evaluate tasks with several training seeds, one row of results each.",
     "plan": "Control towards goal images with a trained model, and measure how well.",

@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from worldmodel.cli.kept import REPORT, begin_report, open_recording
 from worldmodel.cli.progress import bar
-from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.evaluation.measure import MeasureConfig, MeasureReport, measure
 from worldmodel.evaluation.ranking import METRICS
@@ -27,23 +27,24 @@ class Command:
 
     Attributes:
         run_folder: folder of a trained run.
-        recording: folder of the recording that it was trained on.
+        recording: folder of the recording that it was trained on; found by itself where it is beside the run, or
+            in `recordings/`.
         out: folder for `report.json`; `measure` inside the run when left out.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
-    recording: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path | None, tyro.conf.Positional] = None
     out: Path | None = None
     config: Annotated[MeasureConfig, tyro.conf.arg(name="")] = field(default_factory=MeasureConfig)
     device: str = "auto"
 
     def run(self) -> None:
         out = self.out or self.run_folder / "measure"
-        with Recording.open(self.recording) as recording:
+        with open_recording(self.run_folder, self.recording) as recording:
             report = measure_with_bar(self.config, self.run_folder, recording, out, self.device)
         print_report(report)
-        Console().print(f"Report: {out / 'report.json'}", soft_wrap=True)
+        Console().print(f"Report: {out / REPORT}", soft_wrap=True)
 
 
 def measure_with_bar(config: MeasureConfig, run: Path, recording: Recording, out: Path, device: str) -> MeasureReport:
@@ -59,9 +60,8 @@ def measure_with_bar(config: MeasureConfig, run: Path, recording: Recording, out
             compute=compute,
             progress=lambda done, total: shown.update(done, total),
         )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(to_json(config), encoding="utf-8")
-    report.write(out / "report.json")
+    begin_report(out, config)
+    report.write(out / REPORT)
     return report
 
 

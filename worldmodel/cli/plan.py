@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from worldmodel.cli.kept import REPORT, begin_report, open_recording
 from worldmodel.cli.progress import bar
-from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import ControlReport, Evaluation, EvaluationConfig, evaluate
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
@@ -27,20 +28,26 @@ class Command:
 
     Attributes:
         run_folder: folder of a trained run.
-        recording: folder of the recording that it was trained on; with --shifted, of another.
+        recording: folder of the recording that it was trained on; found by itself where it is beside the run, or
+            in `recordings/`. With --shifted, the folder of another.
         out: folder for the report and the videos; `plan` inside the run when left out, or `shifted`.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
-    recording: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path | None, tyro.conf.Positional] = None
     out: Path | None = None
     config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluationConfig)
     device: str = "auto"
 
     def run(self) -> None:
+        if self.config.shifted and self.recording is None:
+            raise WorldModelError(
+                "No recording was named, and --shifted takes one of another world than the run was trained in, which "
+                "is not found by itself. Give its folder after the run's, or leave out --shifted."
+            )
         out = self.out or self.run_folder / ("shifted" if self.config.shifted else "plan")
-        with Recording.open(self.recording) as recording:
+        with open_recording(self.run_folder, self.recording) as recording:
             evaluation = plan_with_bar(self.config, self.run_folder, recording, out, self.device)
         print_report(evaluation.report)
         Console().print(f"Videos and report: {out}")
@@ -59,13 +66,11 @@ def plan_with_bar(config: EvaluationConfig, run: Path, recording: Recording, out
             compute=compute,
             progress=lambda done, blocks: shown.update(done, blocks),
         )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").unlink(missing_ok=True)
-    (out / "config.json").write_text(to_json(config), encoding="utf-8")
+    begin_report(out, config)
     Trials.of(evaluation).write(out)
     seconds_per_frame = model.interface.steps_per_frame * model.interface.control_seconds
     write_control_videos(evaluation, out / "videos", seconds_per_frame=seconds_per_frame)
-    evaluation.report.write(out / "report.json")  # last: with it, planning counts as finished
+    evaluation.report.write(out / REPORT)  # last: with it, planning counts as finished
     return evaluation
 
 
@@ -92,6 +97,8 @@ def print_report(report: ControlReport) -> None:
         table.add_row(f"{name} actions", str(rate), str(report.floors_ever[name]))
     console = Console()
     console.print(table)
+    if not report.oracle:
+        console.print("Not played on the real simulator (worldmodel plan --oracle N).")
     console.print(
         f"{report.milliseconds_per_plan:,.0f} ms to plan for {report.plans} robots at once, "
         f"{report.milliseconds_for_one:,.0f} ms for one; {report.model_share:.0%} of it in the model."

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from worldmodel.cli.kept import REPORT, begin_report, open_recording
 from worldmodel.cli.progress import bar
-from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording
 from worldmodel.evaluation.probe import ProbeConfig, probe
 from worldmodel.evaluation.probes.readings import Spread
@@ -34,23 +34,24 @@ class Command:
 
     Attributes:
         run_folder: folder of a trained run.
-        recording: folder of the recording that it was trained on.
+        recording: folder of the recording that it was trained on; found by itself where it is beside the run, or
+            in `recordings/`.
         out: folder for `report.json`; `probe` inside the run when left out.
         device: "auto" takes CUDA where there is one, else the CPU.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional]
-    recording: Annotated[Path, tyro.conf.Positional]
+    recording: Annotated[Path | None, tyro.conf.Positional] = None
     out: Path | None = None
     config: Annotated[ProbeConfig, tyro.conf.arg(name="")] = field(default_factory=ProbeConfig)
     device: str = "auto"
 
     def run(self) -> None:
         out = self.out or self.run_folder / "probe"
-        with Recording.open(self.recording) as recording:
+        with open_recording(self.run_folder, self.recording) as recording:
             report = probe_with_bar(self.config, self.run_folder, recording, out, self.device)
         print_report(report)
-        Console().print(f"Report: {out / 'report.json'}", soft_wrap=True)
+        Console().print(f"Report: {out / REPORT}", soft_wrap=True)
 
 
 def probe_with_bar(config: ProbeConfig, run: Path, recording: Recording, out: Path, device: str) -> ProbeReport:
@@ -66,10 +67,9 @@ def probe_with_bar(config: ProbeConfig, run: Path, recording: Recording, out: Pa
             compute=compute,
             progress=lambda done, total, what: shown.update(done, total, what),
         )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(to_json(config), encoding="utf-8")
-    report.write(out / "report.json")
+    begin_report(out, config)
     log_findings(run, "probe", read_card(newest(run)).position.total, report.scalars())
+    report.write(out / REPORT)  # last: with it, probing counts as finished
     return report
 
 
@@ -85,7 +85,7 @@ def print_report(report: ProbeReport) -> None:
         f"Mean ± standard deviation over {report.results[0].readings.seeds} seeds"
         + (f", {tuned} where the encoder is trained" if tuned else "; no encoder was trained (--tune.seeds 0)")
         + f"; {report.seconds:.0f} s."
-        + (f" Not read, since they never move: {', '.join(report.still)}." if report.still else "")
+        + (f" Not read, since they rest in the held-out episodes: {', '.join(report.still)}." if report.still else "")
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldmodel.datasets.policies import POLICIES, make_policy
+from worldmodel.datasets.policies import make_policy
 from worldmodel.envs.proprioception import Proprioception, proprioception_of
 from worldmodel.envs.registry import make_task
 from worldmodel.envs.task import Task
@@ -25,7 +25,7 @@ from worldmodel.planning.planner import Round
 from worldmodel.planning.policy import Decision, PlanningPolicy
 
 # Policies without a model; "explore" is a task's own exploration, where tasks have one.
-FLOORS = tuple(name for name in ("uniform", "zero", "smooth-noise", "explore") if name in POLICIES)
+FLOORS = ("uniform", "zero", "smooth-noise", "explore")
 
 
 @dataclass(frozen=True)

@@ -64,20 +64,13 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
     """
     if not reports:
         raise WorldModelError("There is no report to pool; expected at least one report.json of: worldmodel plan")
-    first = reports[0]
-    for report in reports[1:]:
-        for name in ALIKE:
-            here, there = getattr(report, name), getattr(first, name)
-            if here != there:
-                raise WorldModelError(
-                    f"The reports cannot be pooled: {name} is {here!r} in one and {there!r} in another. Pool those of "
-                    "one task, protocol and planner."
-                )
+    check_alike(reports)
     if len({(report.training_seed, report.seed) for report in reports}) < len(reports):
         raise WorldModelError(
             "Two reports are of the same training seed and the same trials; expected different ones: pooling them "
             "would count trials twice."
         )
+    first = reports[0]
     oracles = [report.oracle for report in reports if report.oracle]
     oracles_ever = [report.oracle_ever for report in reports if report.oracle_ever]
     floors = _shared_floors(reports)
@@ -101,6 +94,22 @@ def pool(reports: Sequence[ControlReport]) -> Pool:
         achieved_cost=_mean([report.achieved_cost for report in reports]),
         milliseconds_for_one=_mean([report.milliseconds_for_one for report in reports]),
     )
+
+
+def check_alike(reports: Sequence[ControlReport]) -> None:
+    """Refuse reports whose success cannot be compared.
+
+    Raises:
+        WorldModelError: they are not all of one task, protocol and planner; names what differs.
+    """
+    for report in reports[1:]:
+        for name in ALIKE:
+            here, there = getattr(report, name), getattr(reports[0], name)
+            if here != there:
+                raise WorldModelError(
+                    f"The reports do not belong together: {name} is {here!r} in one and {there!r} in another. Use "
+                    "those of one task, protocol and planner."
+                )
 
 
 def _shared_floors(reports: Sequence[ControlReport]) -> list[str]:

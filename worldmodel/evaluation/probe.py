@@ -225,6 +225,7 @@ class _Prober:
                         [one(_features(x[:, now - 1], x[:, now], features)) for one in probes],
                         target,
                         self._data.dimensions,
+                        held.states[held.rows],
                     )
                     for x in (imagined, clips.latents)
                 ]
@@ -247,7 +248,7 @@ class _Prober:
                 else:
                     head = new_mlp(config.mlp.width, pairs, data.states, rows, drawn)
                 reader = tune(
-                    config.tune,
+                    config.tune if pretrained else config.tune.from_scratch(),
                     model=model,
                     head=head,
                     frames=data.frames,

@@ -92,3 +92,4 @@ def test_r_squared_and_rmse_by_hand() -> None:
     assert r_squared(target.mean(0).expand(2, 2), target).tolist() == [0, 0]
     assert rmse(target + torch.tensor([3.0, -0.5]), target).tolist() == [3, 0.5]
     assert r_squared(target + torch.tensor([3.0, 0.0]), target).tolist() == [-8, 1]
+    assert r_squared(target[:1] + 0.5, target[:1], target).tolist() == [0.75, 0.75]  # of a single row, against all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.datasets.reader import Recording
+from worldmodel.errors import RecordingError
 from worldmodel.evaluation.latents import EncodedEpisode
-from worldmodel.evaluation.physical import Dimension, physical_states
+from worldmodel.evaluation.physical import STILL, Dimension, physical_states
 from worldmodel.evaluation.probes.labels import rows_with_past
+
+RESTS = 1e-3  # a number whose deviation in the held-out episodes is less than this share of that in training rests
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class ProbeData:
     Attributes:
         training, held_out: frames and states.
         dimensions: of the states.
-        still: names of what never moves, and is left out.
+        still: names of what never moves, or rests in the held-out episodes, and is left out.
     """
 
     training: LabelledFrames
@@ -70,7 +73,7 @@ def read_probe_data(
     """Read episodes into memory; states and blocks go to `device`.
 
     Raises:
-        RecordingError: no physics states were recorded.
+        RecordingError: no physics states were recorded, or nothing moves in the held-out episodes.
     """
     episodes = [recording.episode(int(index)) for index in (*training, *held_out)]
     physical = physical_states(recording.provenance, episodes)
@@ -90,4 +93,21 @@ def read_probe_data(
                 np.cumsum([0, *lengths]),
             )
         )
-    return ProbeData(parts[0], parts[1], physical.dimensions, physical.still)
+    moving = _moving(*parts)
+    if not any(moving):
+        raise RecordingError(
+            f"Nothing moves in the {len(held_out)} held-out episodes that probes of '{recording.provenance.env}' would "
+            "be tested on. Record more episodes, or longer ones."
+        )
+    told = list(zip(physical.dimensions, moving, strict=True))
+    dimensions = tuple(dimension for dimension, moves in told if moves)
+    still = (*physical.still, *(dimension.name for dimension, moves in told if not moves))
+    learned, asked = (replace(part, states=part.states[:, moving]) for part in parts)
+    return ProbeData(learned, asked, dimensions, still)
+
+
+def _moving(training: LabelledFrames, held_out: LabelledFrames) -> list[bool]:
+    """Return of each dimension whether it moves where it is tested on, `[S]`; R² compares errors to that motion."""
+    learned, asked = training.states.double(), held_out.states[held_out.rows].double()
+    moves: list[bool] = (asked.std(0, correction=0) > (RESTS * learned.std(0, correction=0)).clamp(min=STILL)).tolist()
+    return moves

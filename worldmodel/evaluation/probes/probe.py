@@ -48,13 +48,16 @@ class Scale:
         return values * self.std + self.mean
 
 
-def r_squared(predicted: Tensor, target: Tensor) -> Tensor:
+def r_squared(predicted: Tensor, target: Tensor, known: Tensor | None = None) -> Tensor:
     """Return R² of each column of `predicted [..., N, S]` against `target [N, S]`: `[..., S]`.
 
-    1 is perfect, 0 as good as the target's own mean, below 0 worse.
+    1 is perfect, 0 as good as the mean, below 0 worse.
+
+    Args:
+        known: `[M, S]`, of whose variance, which is not 0, errors are a share; the target itself when left out.
     """
-    error = (predicted.double() - target.double()).square().sum(-2)
-    return 1 - error / (target.double() - target.double().mean(0)).square().sum(0)
+    error = (predicted.double() - target.double()).square().mean(-2)
+    return 1 - error / (target if known is None else known).double().var(0, correction=0)
 
 
 def rmse(predicted: Tensor, target: Tensor) -> Tensor:

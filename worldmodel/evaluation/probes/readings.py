@@ -55,15 +55,18 @@ def angles_of(dimensions: Sequence[Dimension]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if names.count(name) == 2)
 
 
-def score(predicted: Sequence[Tensor], target: Tensor, dimensions: Sequence[Dimension]) -> Readings:
+def score(
+    predicted: Sequence[Tensor], target: Tensor, dimensions: Sequence[Dimension], known: Tensor | None = None
+) -> Readings:
     """Score what was read.
 
     Args:
         predicted: `[N, S]`, of each seed.
         target: `[N, S]`.
+        known: `[M, S]`, states to whose variance R² compares the errors, where the targets are few of them.
     """
     read = torch.stack(list(predicted))
-    r2, error = r_squared(read, target), rmse(read, target)
+    r2, error = r_squared(read, target, known), rmse(read, target)
 
     def mean(kind: Kind) -> Spread | None:
         columns = [column for column, dimension in enumerate(dimensions) if dimension.kind == kind]

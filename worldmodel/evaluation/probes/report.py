@@ -61,7 +61,7 @@ class ProbeReport:
         env: where the recording comes from.
         dimensions: of the physical state; readings follow their order.
         angles: names, in the order of `angle_rmse`.
-        still: what never moves in the recording, and is not read.
+        still: what never moves in the recording, or rests in the held-out episodes, and is not read.
         training_episodes, held_out_episodes, held_out_frames: how much there was to learn from, and to test on.
         visible: frames that a forecast saw.
         results, rollouts: one for each way of reading.

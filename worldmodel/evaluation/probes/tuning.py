@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class TuneConfig:
         steps: of training; the state with the lowest error on the validation rows is kept.
         batch: pairs of frames in a step.
         learning_rate: of AdamW at its highest; it falls to zero along a cosine.
+        scratch_steps, scratch_rate: in the place of `steps` and `learning_rate` where an encoder begins with nothing:
+            it has farther to go, and would be no control if it were stopped on the way.
         weight_decay: of AdamW.
     """
 
@@ -39,12 +41,18 @@ class TuneConfig:
     steps: int = 200
     batch: int = 32
     learning_rate: float = 3e-4
+    scratch_steps: int = 1000
+    scratch_rate: float = 1e-3
     weight_decay: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 0), ("steps", 1), ("batch", 1)):
+        for name, least in (("seeds", 0), ("steps", 1), ("batch", 1), ("scratch_steps", 1)):
             if getattr(self, name) < least:
                 raise WorldModelError(f"tune.{name} is {getattr(self, name)}; expected at least {least}.")
+
+    def from_scratch(self) -> TuneConfig:
+        """Return how an encoder learns that begins with nothing."""
+        return replace(self, steps=self.scratch_steps, learning_rate=self.scratch_rate)
 
 
 class TunedReader(nn.Module):
