@@ -19,7 +19,7 @@ from worldmodel.cli.train import train_with_bars
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.comparison import ComparedRun, Comparison, compare
-from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig
+from worldmodel.evaluation.evaluate import ControlReport, EvaluationConfig, choose_trials
 from worldmodel.evaluation.measure import MeasureConfig, MeasureReport
 from worldmodel.evaluation.physical import has_states
 from worldmodel.evaluation.probe import ProbeConfig, episodes_to_label
@@ -80,7 +80,7 @@ class Command:
             found = compare(list(self._runs(recording, console)))
         found.write(self.out)
         print_comparison(found, console)
-        console.print(f"Table: {self.out / 'comparison.md'}", soft_wrap=True)
+        console.print(f"Tables: {self.out / 'comparison.md'}", soft_wrap=True)
 
     def _runs(self, recording: Recording, console: Console) -> Iterator[ComparedRun]:
         seen = recording.seen_by(self.cameras)
@@ -92,6 +92,8 @@ class Command:
             held_out = self._config(self.objectives[0], seed).held_out
             training, _ = split_episodes(recording.episodes, held_out, seed)
             episodes_to_label(self.probe, recording, training)
+        for seed in self.seeds if recording.provenance.env in TASKS else ():
+            choose_trials(replace(self.plan, seed=seed), seen, self._config(self.objectives[0], seed))
         for seed in self.seeds:
             for name in self.objectives:
                 run = self.out / f"{name}-{seed}"
@@ -127,7 +129,8 @@ class Command:
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
-    """Print the table, and how well each label-free metric orders the runs by their success."""
-    console.print(text_table(found.env, found.rows()))
+    """Print both tables, and how well each label-free metric orders the runs by their success."""
+    console.print(text_table(found.env, found.achieved()))
+    console.print(text_table("Without labels", found.measured()))
     if found.ranking:
         print_ranking(found.ranking, console)

@@ -19,7 +19,7 @@ from worldmodel.evaluation.probes.report import Features, Method, ProbeReport, S
 from worldmodel.evaluation.ranking import FEWEST, METRICS, RankedMetric, rank_metrics
 
 READ: tuple[Source, Method, Features] = ("world model", "MLP", "z_t-1, z_t")
-SHOWN = ("rankme", "lidar", "straightness", "rollout_error_last", "action_transfer")  # columns of the table
+SHOWN = ("rankme", "lidar", "straightness", "rollout_error_last", "action_transfer")  # columns of a table
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ComparedObjective:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The table, and which metrics would have told who wins.
+    """The tables, and which metrics would have told who wins.
 
     Attributes:
         env: where the recording comes from.
@@ -80,30 +80,37 @@ class Comparison:
     ranking: tuple[RankedMetric, ...]
 
     def write(self, folder: Path) -> None:
-        """Write `comparison.json` and the table as `comparison.md`."""
+        """Write `comparison.json`, and both tables as `comparison.md`."""
         (folder / "comparison.json").write_text(to_json(self), encoding="utf-8")
-        (folder / "comparison.md").write_text(markdown_table(self.rows()), encoding="utf-8")
+        tables = (markdown_table(rows) for rows in (self.achieved(), self.measured()))
+        (folder / "comparison.md").write_text("\n".join(tables), encoding="utf-8")
 
-    def rows(self) -> list[list[str]]:
-        """Return the table as text, its head first."""
+    def achieved(self) -> list[list[str]]:
+        """Return what the objectives come to in control, and what is read from their latents, the head first."""
         labels = list(self.objectives[0].positions)
         head = ["objective", "success [95 %]", "ever", *(f"R² positions, {share} labels" for share in labels)]
-        head += [*(f"R² velocities, {share}" for share in labels[-1:]), *SHOWN, "min"]
-        rows = [head]
-        for row in self.objectives:
-            rows.append(
-                [
-                    row.objective,
-                    str(row.success or ""),
-                    f"{row.success_ever.value:.0%}" if row.success_ever else "",
-                    *(f"{row.positions[share]:.2f}" for share in labels),
-                    *(f"{row.velocities[share]:.2f}" if share in row.velocities else "" for share in labels[-1:]),
-                    *(f"{row.metrics[name]:.2f}" if name in row.metrics else "" for name in SHOWN),
-                    f"{row.minutes:.1f}",
-                ]
-            )
+        head += [*(f"R² velocities, {share}" for share in labels[-1:]), "min"]
+        rows = [
+            [
+                row.objective,
+                str(row.success or ""),
+                f"{row.success_ever.value:.0%}" if row.success_ever else "",
+                *(f"{row.positions[share]:.2f}" for share in labels),
+                *(f"{row.velocities[share]:.2f}" if share in row.velocities else "" for share in labels[-1:]),
+                f"{row.minutes:.1f}",
+            ]
+            for row in self.objectives
+        ]
         blank = [""] * (len(head) - 2)
-        return rows + [[f"({name} actions)", str(rate), *blank] for name, rate in self.floors.items()]
+        return [head, *rows, *([f"({name} actions)", str(rate), *blank] for name, rate in self.floors.items())]
+
+    def measured(self) -> list[list[str]]:
+        """Return some of what is told of their latents without a label, the head first."""
+        rows = [
+            [row.objective, *(f"{row.metrics[name]:.2f}" if name in row.metrics else "" for name in SHOWN)]
+            for row in self.objectives
+        ]
+        return [["objective", *SHOWN], *rows]
 
 
 def compare(runs: Sequence[ComparedRun]) -> Comparison:

@@ -25,7 +25,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.tasks import TASKS
 from worldmodel.training.checkpoint import newest, read_card
-from worldmodel.training.config import interface_of, read_train_config
+from worldmodel.training.config import TrainConfig, interface_of, read_train_config
 from worldmodel.training.device import Compute
 
 
@@ -184,6 +184,7 @@ def evaluate(
         recording: the one that the run was trained on, whose held-out episodes give the goals; or, where the
             evaluation is `shifted`, another.
         run: folder of the run, whose configuration says which episodes were held out.
+        compute: device and precision; the model is moved there.
         progress: is told of every block, and then of every trial of the oracle.
 
     Raises:
@@ -200,12 +201,8 @@ def evaluate(
             f"of {', '.join(TASKS)}. Plan for the world's reward with: worldmodel earn {run}; or go to goals that you "
             f"choose with: worldmodel view live {run}"
         )
-    if config.shifted:
-        unseen = np.arange(recording.episodes)
-    else:
-        _, unseen = split_episodes(recording.episodes, training.held_out, training.seed)
     protocol, task = config.frames(interface.steps_per_frame), make_task(interface.env, interface.env_arguments)
-    trials = draw_trials(recording, unseen, task, count=config.episodes, ahead=protocol.ahead, seed=config.seed)
+    trials = choose_trials(config, recording, training)
     total = protocol.budget + config.oracle
 
     def tell(before: int) -> Progress | None:
@@ -255,6 +252,23 @@ def evaluate(
         seconds=time.perf_counter() - started,
     )
     return Evaluation(report, trials, trace)
+
+
+def choose_trials(config: EvaluationConfig, recording: Recording, training: TrainConfig) -> list[Trial]:
+    """Return the trials that a run which was trained with `training` is evaluated by: before it has begun, too.
+
+    Args:
+        recording: of one of our tasks, as the run sees it.
+
+    Raises:
+        WorldModelError: it has too few goals for them.
+    """
+    provenance, unseen = recording.provenance, np.arange(recording.episodes)
+    if not config.shifted:
+        _, unseen = split_episodes(recording.episodes, training.held_out, training.seed)
+    task = make_task(provenance.env, provenance.env_arguments)
+    ahead = config.frames(provenance.steps_per_frame).ahead
+    return draw_trials(recording, unseen, task, count=config.episodes, ahead=ahead, seed=config.seed)
 
 
 def check_finished(run: Path) -> None:

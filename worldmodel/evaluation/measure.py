@@ -158,6 +158,7 @@ def measure(
     Args:
         recording: the one that the run was trained on.
         run: folder of the run, whose configuration says which episodes were held out.
+        compute: device and precision; the model is moved there.
         progress: is told `(frames encoded, frames in all)`.
 
     Raises:
@@ -165,7 +166,7 @@ def measure(
     """
     started = time.perf_counter()
     split = split_of(run, model, recording)
-    recording = split.recording
+    recording, model = split.recording, model.to(compute.device)
     check_length(model, config.length, config.visible)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames)
     acted = bool(model.interface.low)

@@ -100,6 +100,7 @@ def probe(
     Args:
         recording: the one that the run was trained on.
         run: folder of the run, whose configuration says which episodes were held out.
+        compute: device and precision; the model is moved there.
 
     Raises:
         RecordingError: no states were recorded, or fewer than two episodes would be labelled.
@@ -107,7 +108,7 @@ def probe(
     """
     started = time.perf_counter()
     split = split_of(run, model, recording)
-    recording = split.recording
+    recording, model = split.recording, model.to(compute.device)
     training = episodes_to_label(config, recording, split.training)
     held_out = choose_episodes(recording, split.held_out, frames=config.frames // 2)
     tell = _Steps(config, progress)
