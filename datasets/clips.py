@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -13,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldmodel.datasets.memory import memory
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import RecordingError, WorldModelError
 
-CACHE_SHARE = 0.25  # of the machine's memory that frames in memory may take
+CACHE_SHARE = 0.25  # of the memory that this process may count on, for frames
 ACTION_SHARE = 0.05  # the same for actions
 
 
@@ -38,8 +38,8 @@ class ClipBatch:
 class Clips:
     """Clips of `length` frames from some episodes of a recording.
 
-    Frames are kept in memory when they fit in a quarter of it, and read from the disk, only those of the
-    clip, when they do not. So are actions, in a twentieth. What was felt is little, and always kept.
+    Frames are kept in memory when they fit in a quarter of what this process may count on, and read from the disk,
+    only those of the clip, when they do not. So are actions, in a twentieth. What was felt is little, and always kept.
 
     Args:
         recording: where the clips come from.
@@ -68,9 +68,9 @@ class Clips:
             np.diff(starts)[episodes].sum() for starts in (recording.frame_start, recording.action_start)
         )
         if in_memory is None:
-            in_memory = bool(frames * math.prod(recording.frame_shape) <= CACHE_SHARE * _memory())
+            in_memory = bool(frames * math.prod(recording.frame_shape) <= CACHE_SHARE * memory())
         self._frames = _load_frames(recording, episodes) if in_memory else None
-        few = actions * len(recording.provenance.low) * 4 <= ACTION_SHARE * _memory()
+        few = actions * len(recording.provenance.low) * 4 <= ACTION_SHARE * memory()
         self._actions = _load_actions(recording, episodes) if few else None
         self._felt = _load_felt(recording, episodes)
 
@@ -213,8 +213,3 @@ def _load_actions(recording: Recording, episodes: NDArray[np.int64]) -> _InMemor
 def _load_felt(recording: Recording, episodes: NDArray[np.int64]) -> _InMemory:
     start = np.concatenate([[0], np.cumsum(np.diff(recording.frame_start)[episodes])])
     return _InMemory(start, recording.felt_in(episodes))
-
-
-def _memory() -> int:
-    """Return the machine's memory, bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

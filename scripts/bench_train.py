@@ -104,6 +104,7 @@ class Training:
         with self.compute.autocast():
             step = compute_loss(Draws(self._generator))
         step.loss.backward()
+        self._learner.optimiser.clip()
         self._learner.step(0, 0.0)
         return waited
 

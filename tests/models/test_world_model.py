@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from worldmodel.errors import WorldModelError
-from worldmodel.models.world_model import WorldModel
+from worldmodel.models.inverse import InverseDynamicsConfig
+from worldmodel.models.world_model import WorldModel, WorldModelConfig
 
 FRAMES = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -33,6 +34,14 @@ def test_every_frame_is_encoded_for_itself(tiny_model: WorldModel) -> None:
 def test_other_frames_are_refused(tiny_model: WorldModel, frames: torch.Tensor, named: str) -> None:
     with pytest.raises(WorldModelError, match=f"{named}.*32, 32, 3"):
         tiny_model.encode(frames)
+
+
+@pytest.mark.parametrize("size", [-1, 0])
+def test_a_size_of_nothing_is_refused(size: int) -> None:
+    with pytest.raises(WorldModelError, match=f"latent is {size}; expected at least 1"):
+        WorldModelConfig(latent=size)
+    with pytest.raises(WorldModelError, match=f"width of the inverse dynamics is {size}; expected at least 1"):
+        InverseDynamicsConfig(width=size)
 
 
 def test_a_size_that_does_not_fit_the_encoder_is_refused(tiny_model: WorldModel) -> None:

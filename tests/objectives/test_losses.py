@@ -1,8 +1,9 @@
-"""Losses against the values of lightly, a library of self-supervised objectives."""
+"""Losses by their known answers, and against the values of lightly, a library of self-supervised objectives."""
 
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,36 @@ def test_vicreg() -> None:
 def test_the_cosine_of_byol() -> None:
     theirs = importlib.import_module("lightly.loss.negative_cosine_similarity").NegativeCosineSimilarity()
     torch.testing.assert_close(cosine(*pair()), -theirs(*pair()))
+
+
+def test_vicreg_by_hand() -> None:
+    one = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [2.0, 1.0], [-2.0, -1.0]])
+    other = torch.tensor([[1.0, 0.2], [-1.0, 0.2], [2.0, 1.0], [-2.0, -1.0]])
+    loss, invariance, _ = vicreg(one, other, VICRegConfig())
+    assert invariance.item() == pytest.approx(2 * 0.2**2 / 8)
+    # about their means, the second dimensions have sums of squares of 2 and of 2.08 - 4 * 0.1^2; products add up to 4
+    variances = 0.5 * (1 - math.sqrt(2 / 3 + 1e-4)) + 0.5 * (1 - math.sqrt(2.04 / 3 + 1e-4))
+    covariances = 2 * (2 * (4 / 3) ** 2 / 2)
+    assert loss.item() == pytest.approx(25 * 0.01 + 12.5 * variances + covariances, rel=1e-5)
+
+
+def test_info_nce_by_hand() -> None:
+    queries = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    keys = torch.tensor([[0.8, 0.6], [0.0, 1.0]])  # cosines of 0.8 and 0.8 to them
+    queue = torch.tensor([[0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])  # of 0, 1 and -1, and of -0.8, 0.6 and -0.6
+    first = math.exp(1.6) / (math.exp(1.6) + math.exp(0.0) + math.exp(2.0) + math.exp(-2.0))
+    second = math.exp(1.6) / (math.exp(1.6) + math.exp(-1.6) + math.exp(1.2) + math.exp(-1.2))
+    loss, accuracy = info_nce(queries, keys, queue, 0.5)
+    assert loss.item() == pytest.approx(-(math.log(first) + math.log(second)) / 2, rel=1e-5)
+    assert accuracy == 0.5
+
+
+def test_cosines_by_hand() -> None:
+    one = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    assert cosine(one, 3 * one).item() == pytest.approx(1)
+    assert cosine(one, one.flip(0)).item() == pytest.approx(0)
+    assert cosine(one, -one).item() == pytest.approx(-1)
+    assert cosine(one, torch.tensor([[5.0, 0.0], [4.0, 3.0]])).item() == pytest.approx((1 + 0.6) / 2)
 
 
 def test_accuracy_tells_right_pairs_from_wrong_ones() -> None:

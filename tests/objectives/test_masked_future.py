@@ -74,6 +74,13 @@ def test_without_actions_nothing_depends_on_them(tiny_model: WorldModel, batch: 
     assert one == other
 
 
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["anti_collapse_weight", "sketch_weight", "two_step_weight"])
+def test_a_weight_is_a_number_and_not_below_zero(name: str, value: float) -> None:
+    with pytest.raises(WorldModelError, match=f"{name} is {value}; expected 0 or more"):
+        replace(CONFIG, **{name: value})
+
+
 @pytest.mark.parametrize("visible", [4, 5])
 def test_something_must_be_masked(tiny_model: WorldModel, batch: ClipTensors, visible: int) -> None:
     with pytest.raises(WorldModelError, match=f"visible is {visible}, but clips have 4 frames"):

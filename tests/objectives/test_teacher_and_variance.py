@@ -29,6 +29,22 @@ def test_a_momentum_is_a_share() -> None:
         TeacherConfig(last_momentum=1.5)
 
 
+@pytest.mark.parametrize(("name", "value"), [("variance", -1.0), ("covariance", float("nan"))])
+def test_a_weight_is_not_below_zero(name: str, value: float) -> None:
+    with pytest.raises(WorldModelError, match=f"{name} is {value}; expected 0 or more"):
+        VarianceConfig(**{name: value})
+
+
+def test_the_covariance_is_not_rounded_where_matrices_are_multiplied_in_bfloat16() -> None:
+    latents = torch.randn(64, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    plain = variance_covariance(latents, VarianceConfig())
+    with torch.autocast("cpu", torch.bfloat16):
+        other = variance_covariance(latents, VarianceConfig())
+    assert torch.equal(other, plain)
+    (expected,), (got,) = (torch.autograd.grad(value, latents) for value in (plain, other))
+    assert torch.equal(got, expected)
+
+
 def test_variance_and_covariance_known_answers() -> None:
     spread = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # variance 4 / 3, covariance 0
     assert variance_covariance(spread, VarianceConfig()).item() == pytest.approx(0, abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -261,14 +262,16 @@ with joined("cpu") as processes:
 """
 
 
-def launch(config: TrainConfig, recording: Path, run: Path, processes: int) -> subprocess.Popen[str]:
+def launch(
+    config: TrainConfig, recording: Path, run: Path, processes: int, worker: str = WORKER
+) -> subprocess.Popen[str]:
     """Start training in as many processes, as torchrun does."""
     path = run.with_suffix(".json")
     path.write_text(to_json(config))
-    arguments = ["-c", WORKER, str(path), str(recording), str(run)]
+    arguments = ["-c", worker, str(path), str(recording), str(run)]
     if processes > 1:
         script = run.with_suffix(".py")
-        script.write_text(WORKER)
+        script.write_text(worker)
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
         arguments = [str(script), *arguments[2:]]
     else:
@@ -323,6 +326,60 @@ def test_sigterm_saves_and_leaves(
     started.send_signal(signal.SIGTERM)
     assert started.wait(timeout=60) != 0
     assert read_card(newest(tmp_path / "run")).position.step >= 3
+
+
+RESUMER = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from worldmodel.config import from_json
+from worldmodel.datasets.reader import Recording
+from worldmodel.errors import CheckpointError
+from worldmodel.training.config import TrainConfig
+from worldmodel.training.device import Compute
+from worldmodel.training.processes import joined
+from worldmodel.training.trainer import Trainer
+
+torch.set_num_threads(1)
+config = from_json(TrainConfig, Path(sys.argv[1]).read_text())
+compute = Compute(torch.device("cpu"), bf16=False, flops=1.0)
+recording, runs = Recording.open(sys.argv[2]), Path(sys.argv[3])
+
+with joined("cpu") as processes:
+    def train(run, stop=None):
+        # the second process alone is asked to stop
+        def progress(stage, done, *_):
+            if (stage, done) == stop and not processes.leads:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        try:
+            Trainer(config, recording=recording, run=run, compute=compute, processes=processes).train(progress)
+            assert stop is None
+        except KeyboardInterrupt:
+            assert stop is not None
+        processes.wait()  # until the checkpoint is there
+
+    train(runs / "whole")
+    for stop in (("see", 3), ("forecast", 1), ("guide", 2), None):
+        train(runs / "stopped", stop)
+    try:
+        train(runs / ("whole" if processes.leads else "elsewhere"))
+    except CheckpointError as error:
+        (runs / f"refused-{processes.rank}").write_text(str(error))
+"""
+
+
+def test_two_processes_go_on_where_they_stopped_if_they_find_the_same_run(
+    tiny_train_config: TrainConfig, reacher: Path, tmp_path: Path
+) -> None:
+    assert launch(tiny_train_config, reacher, tmp_path / "runs", 2, RESUMER).wait(timeout=240) == 0
+    one, other = (weights(tmp_path / "runs" / name) for name in ("whole", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for rank in range(2):
+        assert re.search(
+            r"process 0 finds that of step 18, process 1 none; .* on storage that all machines share",
+            (tmp_path / "runs" / f"refused-{rank}").read_text(),
+        )
 
 
 KILLER = """

@@ -54,6 +54,21 @@ def test_every_objective_is_trained_from_the_command_line(reacher: Path, tmp_pat
     assert (config.tune is not None) == (objective == "byol")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--model.latent", "-1", "latent is -1; expected at least 1"),
+        ("--model.inverse.width", "0", "width of the inverse dynamics is 0; expected at least 1"),
+        ("--objective.inverse-weight", "nan", "inverse_weight is nan; expected 0 or more"),
+    ],
+)
+def test_an_impossible_value_is_refused(
+    reacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, told: str
+) -> None:
+    assert run(["train", str(reacher), "--out", str(tmp_path / "run"), option, value]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_encoder_is_chosen_from_the_command_line(reacher: Path, tmp_path: Path) -> None:
     widths = TINY.index("--model.encoder.widths")
     size = ["--model.encoder.width", "16", "--model.encoder.depth", "1", "--model.encoder.heads", "2"]

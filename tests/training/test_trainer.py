@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -184,6 +187,81 @@ def test_a_finished_run_is_left_as_it_is(trainer: Train, tmp_path: Path) -> None
     assert path.read_bytes() == before
 
 
+def test_no_frame_is_read_for_a_finished_run(
+    trained: Path,
+    tiny_train_config: TrainConfig,
+    recording: Recording,
+    cpu: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    for name in ("read_frames", "read_clips", "episode"):
+        monkeypatch.setattr(Recording, name, lambda *_: pytest.fail("frames are read"))
+    finished = Trainer(tiny_train_config, recording=recording, run=tmp_path / "run", compute=cpu)
+    expected = load_model(trained).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in finished.train().state_dict().items())
+    assert finished.seconds == read_card(newest(trained)).position.seconds
+
+
+def test_frames_are_let_go_when_the_run_is_finished(trainer: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, genuine = [], Recording.read_frames
+
+    def read(self: Recording, start: int, out: np.ndarray) -> None:
+        held.append(weakref.ref(out.base))
+        genuine(self, start, out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "read_frames", read)
+        kept = trainer()
+    assert {frames().shape for frames in held} == {(50, 32, 32, 3)}  # of the five episodes that are trained on
+    kept.train()
+    assert {frames() for frames in held} == {None}
+
+
+def shown(run: Path) -> tuple[list[str], list[str]]:
+    """Return the tags of pictures and of embeddings that TensorBoard finds."""
+    board = run / "tensorboard"
+    config = board / "projector_config.pbtxt"
+    told = config.read_text() if config.exists() else ""
+    return EventAccumulator(str(board)).Reload().Tags()["images"], re.findall(r'tensor_name: "([^:]*):', told)
+
+
+PICTURED = ["valid/rollout"], ["latent/embedding"]
+
+
+def test_a_run_that_counts_as_finished_has_its_pictures(trainer: Train, tmp_path: Path) -> None:
+    """On the disk: what stops it then may be the power."""
+    found = []
+
+    def look(stage: str, done: int, steps: int, values: dict[str, float]) -> None:
+        if (stage, done) == ("draw", 4):
+            found.append((read_card(newest(tmp_path / "run")).position.finished, shown(tmp_path / "run")))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer().train(look)
+    assert found == [(True, PICTURED)]
+    assert shown(tmp_path / "run") == PICTURED  # and not once more
+
+
+def test_a_run_that_is_stopped_between_its_last_step_and_its_checkpoint_has_them_too(
+    trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = RunLog.entry
+
+    def stopped(self: RunLog, step: int, *values: Any) -> None:
+        genuine(self, step, *values)
+        if step == 18:  # the last
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunLog, "entry", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        trainer().train()
+    assert read_card(newest(tmp_path / "run")).position.finished
+    assert shown(tmp_path / "run") == PICTURED
+
+
 def test_an_existing_run_is_not_overwritten(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer().train(stop_at("see", 2))
@@ -237,6 +315,19 @@ def test_a_torn_line_of_the_log_is_dropped(tmp_path: Path) -> None:
     assert lines == [{"step": 1}, {"step": 3, "train/loss": 0.5}]
 
 
+@pytest.mark.parametrize(
+    "damaged", [b'{"step": 2, "tra\x00\x00\n', b"\xff\xfe\n", b"\n", b"2\n", b'{"train/loss": 0.5}\n']
+)
+def test_of_a_damaged_log_is_kept_what_can_be_read(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b'{"step": 1}\n' + damaged + b'{"step": 3}\n{"step": 4}\n')
+    assert read_scalars(tmp_path) == [{"step": 1}, {"step": 3}, {"step": 4}]
+    log = RunLog(tmp_path, step=3)
+    log.entry(4, {"train/loss": 0.5}, {})
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1}, {"step": 3}, {"step": 4, "train/loss": 0.5}]
+
+
 def test_the_spectrum_of_the_latents_is_logged_for_programs_too(trained: Path) -> None:
     entries = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     for entry, scalars in zip(entries, read_scalars(trained), strict=True):
@@ -287,8 +378,20 @@ def test_an_impossible_stage_is_refused(field: str, value: int) -> None:
         replace(StageConfig(steps=1, batch=1, length=3), **{field: value})
 
 
+@pytest.mark.parametrize(
+    ("poison", "told"),
+    [
+        (lambda loss: loss * float("nan"), "the loss is nan"),
+        (lambda loss: loss + float("inf"), "the loss is inf"),
+        (lambda loss: loss + (0 * loss).sqrt(), "the gradient's norm is nan"),
+    ],
+)
 def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
-    trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainer: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    poison: Callable[[torch.Tensor], torch.Tensor],
+    told: str,
 ) -> None:
     from worldmodel.objectives import masked_future
 
@@ -296,11 +399,14 @@ def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
 
     def poisoned(*arguments: Any, felt: torch.Tensor | None) -> torch.Tensor:
         calls.append(1)
-        return genuine(*arguments, felt=felt) * (float("nan") if len(calls) == 6 else 1.0)
+        error = genuine(*arguments, felt=felt)
+        return poison(error) if len(calls) == 6 else error
 
     monkeypatch.setattr(masked_future, "forecast_error", poisoned)
-    with pytest.raises(WorldModelError, match="diverged at step 5"):
-        trainer().train()
+    diverging = trainer()
+    with pytest.raises(WorldModelError, match=f"diverged at step 5 of 'see': {told}; expected a finite number"):
+        diverging.train()
+    assert all(torch.isfinite(value).all() for value in diverging.model.state_dict().values())
     assert read_card(newest(tmp_path / "run")).position.step == 4
     assert all(torch.isfinite(value).all() for value in load_model(tmp_path / "run").state_dict().values())
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worldmodel.errors import WorldModelError
+
 MAGNIFY = 3.0  # of differences of latents, which are smaller than latents
 
 
@@ -19,6 +21,10 @@ class InverseDynamicsConfig:
     """
 
     width: int = 256
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise WorldModelError(f"width of the inverse dynamics is {self.width}; expected at least 1.")
 
 
 class InverseDynamics(nn.Module):

@@ -41,6 +41,10 @@ class WorldModelConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     disagreement: DisagreementConfig = field(default_factory=DisagreementConfig)
 
+    def __post_init__(self) -> None:
+        if self.latent < 1:
+            raise WorldModelError(f"latent is {self.latent}; expected at least 1 number.")
+
 
 class WorldModel(nn.Module):
     """Latent dynamics of a world seen through one camera, or several whose views lie side by side.

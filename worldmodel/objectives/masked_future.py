@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
@@ -65,7 +66,7 @@ class MaskedFutureConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1.")
         for entry in fields(self):
-            if entry.name.endswith("_weight") and getattr(self, entry.name) < 0:
+            if entry.name.endswith("_weight") and not 0 <= getattr(self, entry.name) < math.inf:
                 raise WorldModelError(f"{entry.name} is {getattr(self, entry.name)}; expected 0 or more.")
 
 

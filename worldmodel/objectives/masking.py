@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ class PatchConfig:
             raise WorldModelError(f"patch is {self.patch}; expected at least 1 pixel.")
         if not 0 < self.hidden < 1:
             raise WorldModelError(f"hidden is {self.hidden}; expected a share between 0 and 1, such as 0.75.")
-        if not self.floor > 0:
+        if not 0 < self.floor < math.inf:
             raise WorldModelError(f"floor is {self.floor}; expected more than 0.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ class MoCoConfig:
     teacher: TeacherConfig = field(default_factory=lambda: TeacherConfig(last_momentum=0.99))
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise WorldModelError(f"temperature is {self.temperature}; expected more than 0.")
         if self.queue < 1:
             raise WorldModelError(f"queue is {self.queue}; expected at least 1 key.")

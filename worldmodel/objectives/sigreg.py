@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class SIGRegConfig:
     span: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.slices < 1 or self.knots < 2 or not self.span > 0:
+        if self.slices < 1 or self.knots < 2 or not 0 < self.span < math.inf:
             raise WorldModelError(
                 f"slices, knots and span are {self.slices}, {self.knots} and {self.span}; expected at least 1, at "
                 "least 2, and more than 0."

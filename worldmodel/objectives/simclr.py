@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +31,7 @@ class SimCLRConfig:
     projector: HeadConfig = field(default_factory=HeadConfig)
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise WorldModelError(f"temperature is {self.temperature}; expected more than 0.")
 
 

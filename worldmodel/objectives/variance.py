@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from worldmodel.errors import WorldModelError
 from worldmodel.objectives.joint import joint
 
 
@@ -22,6 +24,11 @@ class VarianceConfig:
     variance: float = 25.0
     covariance: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("variance", "covariance"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+
 
 def variance_covariance(latents: Tensor, config: VarianceConfig) -> Tensor:
     """Return the weighted sum of both terms for `latents [N, D]`, a scalar.
@@ -33,6 +40,7 @@ def variance_covariance(latents: Tensor, config: VarianceConfig) -> Tensor:
     """
     latents = joint(latents.float())
     variance = torch.relu(1 - (latents.var(0) + 1e-4).sqrt()).mean()
-    covariance = torch.cov(latents.T)
+    with torch.autocast(latents.device.type, enabled=False):  # small covariances drown in rounding errors
+        covariance = torch.cov(latents.T)
     off = covariance.square().sum() - covariance.diagonal().square().sum()
     return config.variance * variance + config.covariance * off / latents.shape[1]

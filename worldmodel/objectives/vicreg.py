@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +34,7 @@ class VICRegConfig:
     variance: VarianceConfig = field(default_factory=lambda: VarianceConfig(variance=12.5))
 
     def __post_init__(self) -> None:
-        if self.invariance < 0:
+        if not 0 <= self.invariance < math.inf:
             raise WorldModelError(f"invariance is {self.invariance}; expected 0 or more.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class TrainConfig:
             raise WorldModelError(f"held_out is {self.held_out}; expected a share between 0 and 1, such as 0.1.")
         if self.seed < 0:
             raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
-        if self.minutes is not None and not self.minutes > 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise WorldModelError(f"minutes is {self.minutes}; expected more than 0.")
         if self.forecast.length != self.model.predictor.positions:
             raise WorldModelError(
@@ -99,7 +100,7 @@ class TrainConfig:
                     "is masked."
                 )
         for name in ("whiten_floor", "reach_weight", "certainty_floor"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("log_every", "save_every"):
             if getattr(self, name) < 1:

@@ -27,12 +27,11 @@ class Learner:
         self.optimiser = Optimiser(stage.config.optimiser, named, heads)
         self._average = WeightAverage(named + heads, stage.config.average) if stage.config.average else None
 
-    def step(self, step: int, progress: float) -> Tensor:
-        """Follow the gradients; return their norm."""
-        norm = self.optimiser.step(step, progress)
+    def step(self, step: int, progress: float) -> None:
+        """Follow the gradients."""
+        self.optimiser.step(step, progress)
         if self._average:
             self._average.follow(step)
-        return norm
 
     def finish(self) -> None:
         """Leave the average of the weights behind, where there is one."""

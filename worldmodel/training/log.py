@@ -41,8 +41,9 @@ class RunLog:
         self._lines.flush()
 
     def picture(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
-        """Log an image `[H, W, 3]` uint8."""
+        """Log an image `[H, W, 3]` uint8; it is on the disk when this returns."""
         self._board.add_image(tag, image, step, dataformats="HWC")
+        self._board.flush()
 
     def embedding(self, step: int, tag: str, latents: NDArray[np.float32], thumbnails: NDArray[np.uint8]) -> None:
         """Log latents `[N, D]` for TensorBoard's projector, each shown as its frame `[N, H, W, 3]`."""
@@ -71,18 +72,30 @@ def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> N
 
 
 def read_scalars(run: Path) -> list[dict[str, float]]:
-    """Return the numbers of each entry in a run's log by tag, and its `step`; rows of numbers are left out."""
-    entries = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
-    return [{tag: value for tag, value in entry.items() if not isinstance(value, list)} for entry in entries]
+    """Return the numbers of each entry in a run's log by tag, and its `step`; rows of numbers are left out.
+
+    So are lines that cannot be read.
+    """
+    entries = map(_read_entry, (run / LOG).read_bytes().splitlines())
+    return [{tag: value for tag, value in entry.items() if not isinstance(value, list)} for entry in entries if entry]
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    """Cut off what a kill or a full disk left unfinished, and what the run that goes on will log again."""
+    """Drop what a kill or a full disk left unfinished or damaged, and what the run that goes on will log again."""
     if not path.exists():
         return
     kept = []
     for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-            break
-        kept.append(line)
+        entry = _read_entry(line)
+        if line.endswith(b"\n") and entry and entry["step"] <= step:
+            kept.append(line)
     path.write_bytes(b"".join(kept))
+
+
+def _read_entry(line: bytes) -> dict[str, Any] | None:
+    """Return an entry of the log; None where its line is unfinished or damaged: no run is given up for that."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -85,6 +86,7 @@ class StageLoop:
             stage.begin(model)
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
+        self._saved: int | None = None  # the last step that a checkpoint was made after
         self._speed = SpeedMeter(stage.frames, place.compute)
         module = _StepModule(model, stage.own)
         shared = place.processes.count > 1
@@ -144,8 +146,10 @@ class StageLoop:
         with signals_held():
             rate = self._learner.optimiser.learning_rate(self._step, self._progress)
             with self._speed.step():
-                logs = self._backward(parts)
-                norm = self._learner.step(self._step, self._progress)
+                logs, losses = self._backward(parts)
+                norm = self._learner.optimiser.clip()
+                self._check(losses, norm)
+                self._learner.step(self._step, self._progress)
             progress = self._limit.progress(self._step + 1, self._clock.seconds)
             progress = self._place.processes.first(progress)
             self._stage.after_step(self._model, progress)
@@ -156,8 +160,11 @@ class StageLoop:
             self._step, self._progress = self._step + 1, progress
         return logs, norm, rate
 
-    def _backward(self, parts: Sequence[ComputeLoss]) -> dict[str, Tensor]:
-        """Add up the gradients of a step's parts; the random draws depend on seed, stage and step alone."""
+    def _backward(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Add up the gradients of a step's parts; the random draws depend on seed, stage and step alone.
+
+        Return the step's logs, and the loss of each part.
+        """
         processes, compute = self._place.processes, self._place.compute
         entropy = np.random.SeedSequence([self._config.seed, self._index, self._step]).generate_state(2, np.uint32)
         seed = int(entropy[0]) << 31 | int(entropy[1]) >> 1
@@ -165,21 +172,33 @@ class StageLoop:
         generator = torch.Generator(compute.device).manual_seed(seed)
         draws = Draws(generator, rank=processes.rank, ranks=processes.count)
         logs: dict[str, Tensor] = {}
+        losses = []
         for number, part in enumerate(parts):
             later = number + 1 < len(parts)
             module = self._module
             with module.no_sync() if later and isinstance(module, DistributedDataParallel) else nullcontext():
                 with compute.autocast():
                     step = cast(Step, self._module(part, draws))
-                if not processes.all(bool(torch.isfinite(step.loss))):
-                    raise WorldModelError(
-                        f"Training diverged at step {self._step} of '{self._stage.name}': the loss is "
-                        f"{step.loss.item():.4g}; expected a finite number. The last checkpoint is kept. Train with "
-                        f"{self._stage.config.optimiser.gentler}."
-                    )
                 (step.loss / len(parts)).backward()  # type: ignore[no-untyped-call]
+            losses.append(step.loss.detach())
             logs = {name: logs.get(name, 0) + value / len(parts) for name, value in step.logs.items()}
-        return logs
+        return logs, losses
+
+    def _check(self, losses: list[Tensor], norm: Tensor) -> None:
+        """Refuse a step that is not finite, before anything follows it. All is read at once, for which a GPU must wait.
+
+        Raises:
+            WorldModelError: a loss, or the gradient's norm, is not finite, in this process or in another.
+        """
+        *told, length = torch.stack([*losses, norm]).tolist()
+        if self._place.processes.all(math.isfinite(length) and all(map(math.isfinite, told))):
+            return
+        loss = next((value for value in told if not math.isfinite(value)), None)
+        what = f"the gradient's norm is {length:.4g}" if loss is None else f"the loss is {loss:.4g}"
+        raise WorldModelError(
+            f"Training diverged at step {self._step} of '{self._stage.name}': {what}; expected a finite number. The "
+            f"last checkpoint is kept. Train with {self._stage.config.optimiser.gentler}."
+        )
 
     def _report(self, logs: dict[str, Tensor], norm: Tensor, rate: float) -> dict[str, float]:
         """Log what the last step gave and what validation finds; return it by tag."""
@@ -198,10 +217,21 @@ class StageLoop:
         return values
 
     def _save(self) -> None:
-        if self._place.processes.leads:
-            bf16 = self._place.compute.bf16
-            save_checkpoint(self._place.run, self._model, self._learner.state(), self.position, bf16=bf16)
+        """Save where training stands, once; the pictures of a run come before it counts as finished."""
+        place, position = self._place, self.position
+        with signals_held():
+            if place.log and self._saved != self._step:
+                if position.finished:
+                    self._picture(place.log, position.total)
+                save_checkpoint(place.run, self._model, self._learner.state(), position, bf16=place.compute.bf16)
+            self._saved = self._step
         self._speed.restart()
+
+    def _picture(self, log: RunLog, total: int) -> None:
+        """Log what the whole run has come to: a forecast as it is drawn, and the latents."""
+        compute = self._place.compute
+        log.picture(total, "valid/rollout", self._validation.strip(self._model, compute))
+        log.embedding(total, "latent/embedding", *self._validation.embedded(self._model, compute))
 
 
 class _StepModule(nn.Module):

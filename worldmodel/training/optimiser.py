@@ -96,22 +96,14 @@ class Optimiser:
         """Return AdamW's learning rate at step `step`, from 0, when `progress` of the schedule, 0 to 1, is done."""
         return self.config.learning_rate * self._share(step, progress)
 
-    def step(self, step: int, progress: float) -> Tensor:
-        """Follow the gradients that the parameters hold, and clear them; return their norm before clipping.
+    def clip(self) -> Tensor:
+        """Clip the gradients that the parameters hold; return their norm before that."""
+        return nn.utils.clip_grad_norm_([p for part in self._parts for p in part.named.values()], self.config.clip)
 
-        Raises:
-            WorldModelError: the gradient is not finite; the parameters are left as they were.
-        """
-        parameters = [p for part in self._parts for p in part.named.values()]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
-        if not torch.isfinite(norm):
-            raise WorldModelError(
-                f"Training diverged at step {step}: the gradient's norm is {norm.item():.4g}; expected a finite "
-                f"number. The last checkpoint is kept. Train with {self.config.gentler}."
-            )
+    def step(self, step: int, progress: float) -> None:
+        """Follow the gradients that the parameters hold, and clear them."""
         for part in self._parts:
             part.step(self._share(step, progress))
-        return norm
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as tensors named `<parameter>/<quantity>`."""

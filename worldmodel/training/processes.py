@@ -56,6 +56,14 @@ class Processes:
         """Return whether all processes are fine: they must stop together, or those that go on wait for ever."""
         return fine if self.count == 1 else not self.sum(torch.tensor(float(not fine), device=_device()))
 
+    def each(self, value: int) -> list[int]:
+        """Return what each process says, in order of their ranks."""
+        if self.count == 1:
+            return [value]
+        told = [torch.zeros((), dtype=torch.int64, device=_device()) for _ in range(self.count)]
+        distributed.all_gather(told, torch.tensor(value, device=_device()))
+        return [int(number) for number in told]
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Return means over all processes."""
         if self.count == 1 or not values:

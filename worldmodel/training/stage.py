@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class StageConfig:
                 raise WorldModelError(f"{name} of a stage is {getattr(self, name)}; expected at least {least}.")
         if self.batch % self.accumulate:
             raise WorldModelError(f"accumulate is {self.accumulate}; expected a divisor of the batch ({self.batch}).")
-        if not self.share > 0:
+        if not 0 < self.share < math.inf:
             raise WorldModelError(f"share of a stage is {self.share}; expected more than 0.")
         if not 0 <= self.average < 1:
             raise WorldModelError(f"average is {self.average}; expected 0 or a share below 1, such as 0.999.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,16 @@ from worldmodel.training.stage import Stage, StageConfig
 from worldmodel.training.validation import Validation
 
 
+@dataclass(frozen=True)
+class _Lessons:
+    """What a run that is not finished learns from, frames included: its stages, and clips that tell how it goes."""
+
+    stages: list[Stage]
+    validation: Validation
+
+
 class Trainer:
-    """Trains one run.
+    """Trains one run. What it learns from is read for a run that is not finished, and kept until it is.
 
     Args:
         recording: to learn from.
@@ -42,7 +51,8 @@ class Trainer:
         processes: that train it together.
 
     Raises:
-        CheckpointError: the folder holds a run already (without `resume`), or one of another configuration.
+        CheckpointError: the folder holds a run already (without `resume`), or one of another configuration, or not the
+            same one for all processes.
     """
 
     def __init__(
@@ -58,7 +68,7 @@ class Trainer:
         self.config, self.run = config, run
         self._processes = processes or Processes()
         self._check_folder(resume)
-        card = read_card(newest(run)) if has_checkpoint(run) else None
+        card = self._read_card()
         self.compute = compute = compute.in_precision(card.bf16) if card else compute
         recording = recording.seen_by(config.cameras)
         if config.model.proprioception:
@@ -67,10 +77,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = WorldModel(config.model, interface=interface_of(recording)).to(compute.device)
         compute.prepare(self.model)
-        if self.model.predictor.feel is not None:
-            self.model.predictor.feel.fit(torch.from_numpy(recording.felt_in(training)).to(compute.device))
-        self._stages = self._make_stages(recording, training)
-        self._validation = Validation(Clips(recording, held_out, length=config.forecast.length), config.masking.visible)
+        finished = card is not None and card.position.finished
+        self._lessons = None if finished else self._prepare(recording, training, held_out)
         self._position = self._begin(card)
 
     def train(self, progress: Progress | None = None) -> WorldModel:
@@ -80,27 +88,36 @@ class Trainer:
         """
         if self._position:
             load_weights(newest(self.run), self.model)
-            if self._position.finished:
-                return self.model.eval()
-        names = [stage.name for stage in self._stages]
+        if self._lessons is None:
+            return self.model.eval()
+        names = [stage.name for stage in self._lessons.stages]
         current = names.index(self._position.stage) if self._position else 0
         log = RunLog(self.run, self._position.total if self._position else 0) if self._processes.leads else None
         place = Place(self.run, self.compute, self._processes, log)
         try:
             with sigterm_interrupts():
-                for index in range(current, len(self._stages)):
-                    self._train_stage(index, place, progress)
-            if log:
-                self._picture(log)
+                for index in range(current, len(names)):
+                    self._train_stage(self._lessons, index, place, progress)
         finally:
             if log:
                 log.close()
+        self._lessons = None
         return self.model.eval()
 
     @property
     def seconds(self) -> float:
         """Wall-clock time spent in training, over all resumptions, s."""
         return self._position.seconds if self._position else 0.0
+
+    def _prepare(self, recording: Recording, training: NDArray[np.int64], held_out: NDArray[np.int64]) -> _Lessons:
+        """Check that all fits, then read what is learned from."""
+        if self.model.predictor.feel is not None:
+            felt = torch.from_numpy(recording.felt_in(training))
+            self.model.predictor.feel.fit(felt.to(self.compute.device))
+        stages = self._make_stages(recording, training)
+        # a few clips of many episodes, which are not kept
+        clips = Clips(recording, held_out, length=self.config.forecast.length, in_memory=False)
+        return _Lessons(stages, Validation(clips, self.config.masking.visible))
 
     def _make_stages(self, recording: Recording, episodes: NDArray[np.int64]) -> list[Stage]:
         config, compute, processes = self.config, self.compute, self._processes
@@ -157,6 +174,24 @@ class Trainer:
             )
         return name, stage, objective
 
+    def _read_card(self) -> Card | None:
+        """Return what the newest checkpoint says of itself, where there is one.
+
+        Raises:
+            CheckpointError: the processes do not all find the same.
+        """
+        card = read_card(newest(self.run)) if has_checkpoint(self.run) else None
+        found = self._processes.each(card.position.total if card else -1)
+        for rank, total in enumerate(found):
+            if total != found[0]:
+                first, other = (f"that of step {steps}" if steps >= 0 else "none" for steps in (found[0], total))
+                raise CheckpointError(
+                    f"The processes that train '{self.run}' find different checkpoints in it: process 0 finds {first}, "
+                    f"process {rank} {other}; expected one folder for all of them. Put the run (--out) on storage that "
+                    "all machines share."
+                )
+        return card
+
     def _check_folder(self, resume: bool) -> None:
         path = self.run / CONFIG
         if path.exists():
@@ -192,8 +227,8 @@ class Trainer:
             )
         return card.position
 
-    def _train_stage(self, index: int, place: Place, progress: Progress | None) -> None:
-        stage, last = self._stages[index], index + 1 == len(self._stages)
+    def _train_stage(self, lessons: _Lessons, index: int, place: Place, progress: Progress | None) -> None:
+        stage, last = lessons.stages[index], index + 1 == len(lessons.stages)
         start = self._position or Position(stage.name, 0, 0.0, 0, 0.0, 0.0)
         if start.stage == stage.name and start.progress >= 1:
             return
@@ -203,9 +238,9 @@ class Trainer:
             index=index,
             model=self.model,
             place=place,
-            validation=self._validation,
+            validation=lessons.validation,
             start=start,
-            limit=self._limit(index),
+            limit=self._limit(lessons.stages, index),
             last=last,
         )
         try:
@@ -214,9 +249,9 @@ class Trainer:
             self._position = loop.position
             raise
 
-    def _limit(self, index: int) -> Limit:
+    def _limit(self, stages: list[Stage], index: int) -> Limit:
         """Return where a stage ends; of the time, it gets its share of what the stages before it have left."""
-        stages, minutes = self._stages, self.config.minutes
+        minutes = self.config.minutes
         if minutes is None:
             return Limit(stages[index].config.steps)
         spent = (self._position.seconds if self._position else 0.0) - (
@@ -224,8 +259,3 @@ class Trainer:
         )
         shares = [stage.config.share for stage in stages[index:]]
         return Limit(stages[index].config.steps, max(1.0, 60 * minutes - spent) * shares[0] / sum(shares))
-
-    def _picture(self, log: RunLog) -> None:
-        total = self._position.total if self._position else 0
-        log.picture(total, "valid/rollout", self._validation.strip(self.model, self.compute))
-        log.embedding(total, "latent/embedding", *self._validation.embedded(self.model, self.compute))
