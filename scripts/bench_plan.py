@@ -69,7 +69,7 @@ class Replan:
         self._policy = PlanningPolicy(config, model=model, compute=compute, seed=0)
         self._frame = torch.zeros(1, INTERFACE.height, INTERFACE.width, 3, dtype=torch.uint8)
         self._policy.reset(self._frame + 9)
-        for _ in range(config.history):
+        for _ in range(model.most_visible):
             self()
 
     def __call__(self) -> tuple[float, float]:
@@ -100,9 +100,9 @@ def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable
     """Return one round's forecasts, by the fast copy and by the predictor under autocast."""
     hold = INTERFACE.steps_per_frame
     imagination = Imagination(model, hold=hold, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
-    history = PlanningConfig().history
-    latents = torch.randn(1, history, model.config.latent)
-    past, plans = torch.zeros(1, history - 1, 1, 2), torch.rand(1, bench.candidates, bench.horizon, 1, 2)
+    seen = model.most_visible
+    latents = torch.randn(1, seen, model.config.latent)
+    past, plans = torch.zeros(1, seen - 1, 1, 2), torch.rand(1, bench.candidates, bench.horizon, 1, 2)
     with torch.no_grad(), compute.autocast():
         slow_state = model.remember(latents, past.repeat_interleave(hold, 2))
     with torch.no_grad():

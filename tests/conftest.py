@@ -153,7 +153,7 @@ def tiny_model_config() -> WorldModelConfig:
     return WorldModelConfig(
         latent=8,
         encoder=ConvEncoderConfig(patch=8, widths=(8, 16)),
-        predictor=PredictorConfig(token=16, width=16, hidden=32, positions=5),
+        predictor=PredictorConfig(token=16, width=16, hidden=32, positions=5, visible=2),
         inverse=InverseDynamicsConfig(width=16),
         proposer=ProposerConfig(width=16, horizon=3, alternatives=2),
         distance=TemporalDistanceConfig(width=16),
@@ -177,7 +177,7 @@ def tiny_train_config(tiny_model_config: WorldModelConfig) -> TrainConfig:
     optimiser = OptimiserConfig(learning_rate=3e-3, warmup=2)
     return TrainConfig(
         model=tiny_model_config,
-        objective=MaskedFutureConfig(visible=2, anti_collapse_weight=3.0, sigreg=SIGRegConfig(slices=16)),
+        objective=MaskedFutureConfig(anti_collapse_weight=3.0, sigreg=SIGRegConfig(slices=16)),
         see=StageConfig(steps=6, batch=4, length=4, optimiser=optimiser),
         forecast=StageConfig(steps=5, batch=4, length=5, optimiser=optimiser),
         guide=StageConfig(steps=3, batch=8, length=6, optimiser=optimiser),

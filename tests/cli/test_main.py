@@ -31,7 +31,7 @@ TINY = [
     "16",
     "--model.decoder.width",
     "16",
-    "--objective.visible",
+    "--model.predictor.visible",
     "2",
     "--see.steps",
     "3",

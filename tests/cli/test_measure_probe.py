@@ -86,7 +86,7 @@ def test_probe_prints_and_writes(
     assert "no encoder was trained" in capsys.readouterr().out
 
 
-def test_probe_tells_tensorboard(own_run: Path, reacher: Path) -> None:
+def test_probe_tells_tensorboard_and_json_lines(own_run: Path, reacher: Path) -> None:
     arguments = ["probe", str(own_run), str(reacher), *PROBE, "--no-controls"]
     assert run([*arguments, "--tune.seeds", "1", "--tune.steps", "1", "--tune.scratch-steps", "1"]) == 0
     tags = {
@@ -106,6 +106,10 @@ def test_probe_tells_tensorboard(own_run: Path, reacher: Path) -> None:
                 assert spread
                 ((step, value),) = found[f"probe/{kind}/{result.method}/{round(100 * result.labels)}_percent"]
                 assert (step, value) == (ended, pytest.approx(spread.mean, rel=1e-6))
+    (line,) = (own_run / "findings.jsonl").read_text().splitlines()
+    told = json.loads(line)
+    assert (told.pop("step"), told.pop("name")) == (ended, "probe")
+    assert told == pytest.approx({tag: value for tag, ((_, value),) in found.items()}, rel=1e-6)
 
 
 def probe_scalars(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -111,7 +111,7 @@ def test_training_forecasts_with_and_without_it(feeling: WorldModel, clip: tuple
     blocks = torch.rand(B, L - 1, 2, 2)
 
     def error(felt: Tensor | None, dropout: float, two_step: float = 0.0) -> Tensor:
-        config = MaskedFutureConfig(visible=2, proprioception_dropout=dropout, two_step_weight=two_step)
+        config = MaskedFutureConfig(proprioception_dropout=dropout, two_step_weight=two_step)
         draws = Draws(torch.Generator().manual_seed(5))
         return forecast_error(feeling, latents, latents, blocks, config, draws, felt=felt)
 

@@ -35,7 +35,7 @@ class Cart:
 
     def __init__(self) -> None:
         self.low, self.high = torch.tensor([-1.0]), torch.tensor([1.0])
-        self.longest_clip = 8
+        self.longest_clip, self.most_visible = 8, 3
         self.interface: Any = SimpleNamespace(steps_per_frame=4, low=(-1.0,), high=(1.0,), proprioception=0)
 
     def to(self, device: torch.device) -> Cart:
@@ -200,11 +200,28 @@ def test_history_is_limited_and_is_what_was_done(
     assert given[-1][0].shape[1] == 1  # a new episode remembers nothing of the last
 
 
-def test_a_history_of_nothing_or_too_much_is_refused(tiny_model: WorldModel, cpu: Compute) -> None:
-    with pytest.raises(WorldModelError, match="history is 0"):
-        PlanningPolicy(PlanningConfig(history=0, hold=1, horizon=3), model=tiny_model, compute=cpu, seed=0)
-    with pytest.raises(WorldModelError, match=r"history is 3; expected 1 to 2.*5 frames"):
-        PlanningPolicy(PlanningConfig(history=3, hold=1, horizon=3), model=tiny_model, compute=cpu, seed=0)
+@pytest.mark.parametrize(("history", "horizon", "most"), [(-1, 3, 2), (3, 3, 2), (3, 1, 2), (2, 4, 1)])
+def test_a_history_that_was_not_trained_is_refused(
+    tiny_model: WorldModel, cpu: Compute, history: int, horizon: int, most: int
+) -> None:
+    config = PlanningConfig(history=history, hold=1, horizon=horizon)
+    with pytest.raises(WorldModelError, match=rf"history is {history}; expected 1 to {most}.*up to 2 frames.*5 frames"):
+        PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
+
+
+@pytest.mark.parametrize(("horizon", "remembered"), [(3, 2), (4, 1)])
+def test_as_much_is_remembered_as_was_visible_and_fits(
+    tiny_model: WorldModel, cpu: Compute, horizon: int, remembered: int
+) -> None:
+    decisions = []
+    for history in (0, remembered):
+        config = PlanningConfig(planner="cem", horizon=horizon, history=history, hold=1, cem=CEM)
+        policy = PlanningPolicy(config, model=tiny_model, compute=cpu, seed=0)
+        policy.reset(frames(1, seed=9))
+        for step in range(3):
+            decision = policy(frames(1, seed=step))
+        decisions.append(decision.plan.actions)
+    assert torch.equal(*decisions)
 
 
 @pytest.mark.parametrize("horizon", [0, 5, 9])

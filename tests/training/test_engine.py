@@ -121,11 +121,14 @@ def test_a_step_in_parts_learns_the_same(
     steady_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
 ) -> None:
     """Without draws, and without a loss that compares the clips of a batch."""
-    objective = MaskedFutureConfig(visible=1, action_dropout=0.0, anti_collapse_weight=0.0, sketch_weight=0.0)
+    objective = MaskedFutureConfig(action_dropout=0.0, anti_collapse_weight=0.0, sketch_weight=0.0)
     said = []
     for parts in (1, 2):
         see = replace(steady_config.see, steps=3, accumulate=parts)
-        config = replace(steady_config, objective=objective, see=see, whiten_floor=1.0, certainty_floor=1.0)
+        model = replace(steady_config.model, predictor=replace(steady_config.model.predictor, visible=1))
+        config = replace(
+            steady_config, model=model, objective=objective, see=see, whiten_floor=1.0, certainty_floor=1.0
+        )
         Trainer(config, recording=recording, run=tmp_path / str(parts), compute=cpu).train()
         said.append(answers(tmp_path / str(parts), recording))
     torch.testing.assert_close(*said, rtol=1e-2, atol=5e-3)
@@ -209,8 +212,8 @@ def test_an_encoder_that_sees_nothing_is_told(
 @pytest.mark.parametrize(
     ("dynamics", "told"),
     [
-        (MaskedFutureConfig(visible=2), r"Raise --dynamics\.anti-collapse-weight"),
-        (MaskedFutureConfig(visible=2, anti_collapse="teacher"), r"Choose --dynamics\.anti-collapse sigreg"),
+        (MaskedFutureConfig(), r"Raise --dynamics\.anti-collapse-weight"),
+        (MaskedFutureConfig(anti_collapse="teacher"), r"Choose --dynamics\.anti-collapse sigreg"),
     ],
 )
 def test_the_remedy_is_one_of_the_stage_that_collapsed(

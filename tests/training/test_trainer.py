@@ -299,8 +299,9 @@ def test_clips_too_short_for_the_objective_are_told_before_frames_are_read(
     tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Recording, "read_frames", lambda *_: pytest.fail("frames are read"))
-    one = MaskedFutureConfig(visible=1)
-    too_short = replace(tiny_train_config, objective=one, see=StageConfig(steps=1, batch=1, length=2))
+    model = tiny_train_config.model
+    one = replace(model, predictor=replace(model.predictor, visible=1))
+    too_short = replace(tiny_train_config, model=one, see=StageConfig(steps=1, batch=1, length=2))
     message = r"see\.length is 2; this objective learns from clips of at least 3 frames"
     with Recording.open(reacher) as recording, pytest.raises(WorldModelError, match=message):
         Trainer(too_short, recording=recording, run=tmp_path / "run", compute=cpu)
@@ -417,7 +418,7 @@ def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConf
 
     config = replace(
         tiny_train_config,
-        objective=MaskedFutureConfig(visible=2, anti_collapse="variance", anti_collapse_weight=1.0),
+        objective=MaskedFutureConfig(anti_collapse="variance", anti_collapse_weight=1.0),
         see=longer(tiny_train_config.see),
         forecast=longer(tiny_train_config.forecast),
         guide=longer(tiny_train_config.guide, batch=256, learning_rate=1e-2),

@@ -15,7 +15,7 @@ from worldmodel.cli.record import record_with_bar
 from worldmodel.cli.train import train_with_bars
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig
-from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig
+from worldmodel.evaluation.evaluate import Evaluation, EvaluationConfig, choose_trials
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.trainer import Trainer
 
@@ -63,6 +63,7 @@ def run_pipeline(config: PipelineConfig, out: Path, device: str) -> Iterator[Mad
     console.print(f"[bold]1. Record[/] video of {config.record.env}")
     record_with_bar(config.record, out / RECORDING, resume=True)
     with Recording.open(out / RECORDING) as recording:
+        choose_trials(config.plan, recording.seen_by(config.train.cameras), config.train)  # or tell before hours pass
         console.print("[bold]2. Learn[/] to forecast masked future frames")
         trainer = train_with_bars(config.train, recording, out / MODEL, device, resume=True)
         console.print(f"[bold]3. Plan[/] towards {config.plan.episodes} goal images from held-out episodes")

@@ -70,7 +70,10 @@ class Rollout:
 
     def run(self) -> list[Path]:
         with open_trained(self.run_folder, self.recording, choose_compute(self.device)) as t:
-            out, lengths = self.out or self.run_folder / "view", {"visible": t.visible, "horizon": self.horizon}
+            out, lengths = (
+                self.out or self.run_folder / "view",
+                {"visible": t.model.most_visible, "horizon": self.horizon},
+            )
             strips = view_rollout(t.model, t.recording, t.held_out, t.compute, out, **lengths)
             return strips + view_forecast(t, out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -208,8 +208,7 @@ def evaluate(
     def tell(before: int) -> Progress | None:
         return (lambda done, _: progress(before + done, total)) if progress else None
 
-    planning = replace(config.planning, history=min(config.planning.history, training.masking.visible))
-    policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed)
+    policy = PlanningPolicy(config.planning, model=model, compute=compute, seed=config.seed)
     trace = control(policy, model, interface, trials, blocks=protocol.budget, progress=tell(0))
     steps = protocol.budget * interface.steps_per_frame
     floors = {name: floor(name, interface, trials, steps=steps, seed=config.seed) for name in FLOORS}

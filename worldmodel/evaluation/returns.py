@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -120,8 +120,7 @@ def evaluate_returns(
     started, interface = time.perf_counter(), model.interface
     check_finished(run)
     training = read_train_config(run)
-    planning = replace(config.planning, history=min(config.planning.history, training.masking.visible))
-    policy = PlanningPolicy(planning, model=model, compute=compute, seed=config.seed)
+    policy = PlanningPolicy(config.planning, model=model, compute=compute, seed=config.seed)
     world = make_world(interface.env, interface.env_arguments)
     try:
         floors = {name: _floor(name, world, config) for name in FLOORS}
@@ -130,7 +129,7 @@ def evaluate_returns(
         world.close()
     return ReturnsReport(
         env=interface.env,
-        planner=planning.planner,
+        planner=config.planning.planner,
         steps=config.steps,
         training_seed=training.seed,
         seed=config.seed,

@@ -21,6 +21,7 @@ class PredictorConfig:
         width: size of the state.
         hidden: of the perceptron.
         positions: longest clip, visible and masked frames together; training clips are as long.
+        visible: C, the most frames of it that are visible; each training clip shows 1 to C of them.
         dropout: share of what goes in, and of the perceptron's numbers, that is dropped in training.
     """
 
@@ -28,12 +29,18 @@ class PredictorConfig:
     width: int = 192
     hidden: int = 384
     positions: int = 8
+    visible: int = 3
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("token", "width", "hidden", "positions"):
             if getattr(self, name) < 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if not 1 <= self.visible < self.positions:
+            raise WorldModelError(
+                f"visible is {self.visible}; expected 1 or more, and fewer than positions ({self.positions}), so that "
+                "something is masked."
+            )
         if not 0 <= self.dropout < 1:
             raise WorldModelError(f"dropout is {self.dropout}; expected 0 or a share below 1.")
 

@@ -93,6 +93,11 @@ class WorldModel(nn.Module):
         """The most frames, visible and masked together, that the predictor was trained on."""
         return self.config.predictor.positions
 
+    @property
+    def most_visible(self) -> int:
+        """The most visible frames that the predictor was trained on."""
+        return self.config.predictor.visible
+
     def encode(self, frames: Tensor) -> Tensor:
         """Encode `frames [..., H, W, 3]`, uint8, as latents `[..., D]`."""
         expected = (self.interface.height, self.interface.width, 3)

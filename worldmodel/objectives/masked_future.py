@@ -24,10 +24,9 @@ AntiCollapse = Literal["sigreg", "variance", "teacher"]
 
 @dataclass(frozen=True)
 class MaskedFutureConfig:
-    """What is hidden, and what keeps the latents from collapsing.
+    """What else is hidden, and what keeps the latents from collapsing.
 
     Attributes:
-        visible: C, the most frames that are visible; each clip shows 1 to C of them.
         action_dropout: share of clips that are forecast without their actions: 1 learns from video alone.
         proprioception_dropout: share of clips that are forecast without what the robot felt, as a dream must be that
             goes on from its own frames; of no effect without model.proprioception.
@@ -45,7 +44,6 @@ class MaskedFutureConfig:
         straight_weight: weight of temporal straightening: 1 - cosine between one step of the latent and the next.
     """
 
-    visible: int = 3
     action_dropout: float = 0.1
     proprioception_dropout: float = 0.1
     two_step_weight: float = 0.0
@@ -60,8 +58,6 @@ class MaskedFutureConfig:
     sketch: SketchConfig = field(default_factory=SketchConfig)
 
     def __post_init__(self) -> None:
-        if self.visible < 1:
-            raise WorldModelError(f"visible is {self.visible}; expected at least 1.")
         for name in ("action_dropout", "proprioception_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1.")
@@ -195,12 +191,12 @@ def forecast_error(
         emphasis: `[E, D]`; squared errors along each of these rows count in addition. None counts none twice.
     """
     b, length = latents.shape[:2]
-    if config.visible >= length:
+    if model.most_visible >= length:
         raise WorldModelError(
-            f"visible is {config.visible}, but clips have {length} frames: at least one must be masked. "
-            "Use longer clips or a smaller objective.visible."
+            f"Up to {model.most_visible} frames are visible, but clips have {length}: at least one must be masked. "
+            "Use longer clips or a smaller model.predictor.visible."
         )
-    count = draws.integers(1, config.visible + 1, b, 1)
+    count = draws.integers(1, model.most_visible + 1, b, 1)
     positions = torch.arange(length, device=latents.device)
     acted = draws.uniform(b) >= config.action_dropout
     feels = draws.uniform(b) >= config.proprioception_dropout if model.config.proprioception else None

@@ -25,7 +25,8 @@ class PlanningConfig(PlannerConfigs):
     Attributes:
         planner: who searches.
         horizon: H, action blocks in a plan.
-        history: frames that are remembered, the present one among them; no more than were visible in training.
+        history: frames that are remembered, the present one among them; no more than were visible in training. 0
+            remembers as many as were, and as fit beside the horizon.
         hold: control steps for which a planned action is held, a divisor of those between two frames. 0 holds none of a
             proposal's, which come as the recording acted (held, on Cube, 69 % of goals in place of 79), and others' for
             all of them: training blocks come from smooth noise; candidates that change at each step look like
@@ -37,7 +38,7 @@ class PlanningConfig(PlannerConfigs):
 
     planner: PlannerName = "proposal"
     horizon: int = 5
-    history: int = 3
+    history: int = 0
     hold: int = 0
     budget_ms: float = 0.0
     cost: CostConfig = field(default_factory=CostConfig)
@@ -93,11 +94,14 @@ class PlanningPolicy:
                 f"horizon is {config.horizon}; expected 1 to {positions - 1}: with one frame to plan from it must fit "
                 f"the {positions} frames that the model was trained on."
             )
-        if not 1 <= config.history <= positions - config.horizon:
+        longest = min(model.most_visible, positions - config.horizon)
+        if not 0 <= config.history <= longest:
             raise WorldModelError(
-                f"history is {config.history}; expected 1 to {positions - config.horizon}: with the horizon of "
-                f"{config.horizon} it must fit the {positions} frames that the model was trained on."
+                f"history is {config.history}; expected 1 to {longest}, or 0 for as many: up to {model.most_visible} "
+                f"frames were visible in training, and with the horizon of {config.horizon} it must fit the "
+                f"{positions} frames of its clips."
             )
+        self._history = config.history or longest
         _check_learned(config.cost, model)
         if config.planner == "proposal" and not config.cost.asks_for_goal:
             raise WorldModelError(
@@ -172,14 +176,14 @@ class PlanningPolicy:
             latents = self._model.encode(frames.to(self._compute.device))
         self._compute.wait()
         encoding = time.perf_counter() - started
-        self._latents = [*self._latents, latents][-self.config.history :]
+        self._latents = [*self._latents, latents][-self._history :]
         if felt is not None:
-            self._felt = [*self._felt, felt.to(self._compute.device)][-self.config.history :]
+            self._felt = [*self._felt, felt.to(self._compute.device)][-self._history :]
         known = torch.stack(self._felt, 1) if self._felt else None
         count = len(self._latents) - 1
         past = torch.stack(self._blocks[-count:], 1) if count else self._nothing_done(len(frames))
         decision = self.decide(torch.stack(self._latents, 1), past, known, deadline=deadline, watch=watch)
-        self._blocks = [*self._blocks, decision.actions][-self.config.history :]
+        self._blocks = [*self._blocks, decision.actions][-self._history :]
         return replace(decision, seconds=time.perf_counter() - started, model_seconds=encoding + decision.model_seconds)
 
     @torch.no_grad()

@@ -94,10 +94,10 @@ class TrainConfig:
         elif self.tune:
             learning["tune"] = self.tune.length
         for stage, length in learning.items():
-            if self.masking.visible >= length:
+            if self.model.predictor.visible >= length:
                 raise WorldModelError(
-                    f"visible is {self.masking.visible} and {stage}.length {length}; expected fewer, so that something "
-                    "is masked."
+                    f"model.predictor.visible is {self.model.predictor.visible} and {stage}.length {length}; expected "
+                    "fewer, so that something is masked."
                 )
         for name in ("whiten_floor", "reach_weight", "certainty_floor"):
             if not 0 <= getattr(self, name) < math.inf:

@@ -80,7 +80,7 @@ class ForecastStage(Stage):
     @torch.no_grad()
     def finish(self, model: WorldModel) -> None:
         """Weigh distances by what is certain."""
-        encoded, length, visible = self._encoded, self.config.length, self._masking.visible
+        encoded, length, visible = self._encoded, self.config.length, model.most_visible
         model.eval()
         errors = []
         for part in torch.split(self._chosen(), self.config.batch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 LOG = "log.jsonl"  # in the folder of a run: one JSON object a line
+FINDINGS = "findings.jsonl"  # likewise: one for each command that told something of the run when training had ended
 BOARD = "tensorboard"  # likewise: a folder
 
 
@@ -56,7 +59,7 @@ class RunLog:
 
 
 def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> None:
-    """Add numbers by tag, told of a run when its training had ended, to its TensorBoard.
+    """Add numbers by tag, told of a run when its training had ended, to its TensorBoard and `<run>/findings.jsonl`.
 
     Args:
         name: of what told them; what it told before is replaced.
@@ -69,6 +72,10 @@ def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> N
     board.close()
     for path in old:
         path.unlink()
+    found = run / FINDINGS
+    lines = found.read_bytes().splitlines(keepends=True) if found.exists() else []
+    others = [line for line in lines if (entry := _read_entry(line)) and entry.get("name") != name]
+    _write_lines(found, [*others, f"{json.dumps({'step': step, 'name': name, **values})}\n".encode()])
 
 
 def read_scalars(run: Path) -> list[dict[str, float]]:
@@ -89,7 +96,14 @@ def _drop_lines_after(path: Path, step: int) -> None:
         entry = _read_entry(line)
         if line.endswith(b"\n") and entry and entry["step"] <= step:
             kept.append(line)
-    path.write_bytes(b"".join(kept))
+    _write_lines(path, kept)
+
+
+def _write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    """Write a file anew; whatever interrupts that, the old one or the new one is there."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(b"".join(lines))
+    os.replace(partial, path)
 
 
 def _read_entry(line: bytes) -> dict[str, Any] | None:

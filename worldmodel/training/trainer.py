@@ -117,7 +117,7 @@ class Trainer:
         stages = self._make_stages(recording, training)
         # a few clips of many episodes, which are not kept
         clips = Clips(recording, held_out, length=self.config.forecast.length, in_memory=False)
-        return _Lessons(stages, Validation(clips, self.config.masking.visible))
+        return _Lessons(stages, Validation(clips, self.model.most_visible))
 
     def _make_stages(self, recording: Recording, episodes: NDArray[np.int64]) -> list[Stage]:
         config, compute, processes = self.config, self.compute, self._processes

@@ -38,11 +38,6 @@ class Trained:
     held_out: NDArray[np.int64]
     compute: Compute
 
-    @property
-    def visible(self) -> int:
-        """C, the most frames that were visible in training."""
-        return self.config.masking.visible
-
     def __enter__(self) -> Trained:
         return self
 

@@ -63,7 +63,7 @@ def view_forecast(trained: Trained, out: Path) -> list[Path]:
         out: folder; `forecast.png` is written there.
     """
     path = out / "forecast.png"
-    write_figure(path, draw_forecast(dream_episodes(trained), trained.visible))
+    write_figure(path, draw_forecast(dream_episodes(trained), trained.model.most_visible))
     return [path]
 
 
@@ -73,7 +73,7 @@ def dream_episodes(trained: Trained, longest: int = LONGEST) -> Dreams:
     Raises:
         WorldModelError: the held-out episodes are too short.
     """
-    recording, visible = trained.recording, trained.visible
+    recording, visible = trained.recording, trained.model.most_visible
     usable = trained.held_out[recording.whole_frames[trained.held_out] > visible]
     if not len(usable):
         raise WorldModelError(
@@ -128,7 +128,7 @@ _BOLD = {"fontsize": 11, "fontweight": "bold", "color": INK}
 
 def _dream(trained: Trained, episode: EncodedEpisode, frames: int) -> torch.Tensor:
     """Return what the model expects after the visible frames, `[M, D]`."""
-    device, visible = trained.compute.device, trained.visible
+    device, visible = trained.compute.device, trained.model.most_visible
     steps = trained.recording.provenance.steps_per_frame
     recorded = trained.recording.episode(episode.index)
     actions = torch.from_numpy(recorded.actions).to(device)

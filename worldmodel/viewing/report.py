@@ -72,7 +72,7 @@ def _training(trained: Trained, out: Path) -> Section:
 
 
 def _rollout(trained: Trained, out: Path) -> Section:
-    visible, horizon = trained.visible, trained.model.longest_clip - trained.visible
+    visible, horizon = trained.model.most_visible, trained.model.longest_clip - trained.model.most_visible
     strip, video = view_rollout(
         trained.model, trained.recording, trained.held_out, trained.compute, out, visible=visible, horizon=horizon
     )

@@ -71,7 +71,7 @@ def test_both_do_the_same_actions(viewer: Any, opened: Trained) -> None:
     shown = viewer.wait("frame", lambda frame: frame["since"] == 2)
     assert shown["action"] == [0.8, -0.4]
     block = np.array([[0.8, -0.4]] * 2, np.float32)
-    dream = Dream(model=opened.model, compute=opened.compute, visible=opened.visible)
+    dream = Dream(model=opened.model, compute=opened.compute, visible=opened.model.most_visible)
     dream.look([encode_frames(opened.model, episode.frames[:1], opened.compute)[0]], [])
     for _ in range(2):
         dream.advance(torch.from_numpy(block))

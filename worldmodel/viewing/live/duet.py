@@ -42,10 +42,10 @@ class Duet:
 
     def __init__(self, trained: Trained, *, stage: Stage, survey: LatentMap) -> None:
         self._trained, self._survey, self.stage = trained, survey, stage
-        self.dream = Dream(model=trained.model, compute=trained.compute, visible=trained.visible)
-        self._seen: deque[Tensor] = deque(maxlen=trained.visible)
-        self._felt: deque[Tensor] = deque(maxlen=trained.visible)
-        self._blocks: deque[Tensor] = deque(maxlen=max(trained.visible - 1, 0))
+        self.dream = Dream(model=trained.model, compute=trained.compute, visible=trained.model.most_visible)
+        self._seen: deque[Tensor] = deque(maxlen=trained.model.most_visible)
+        self._felt: deque[Tensor] = deque(maxlen=trained.model.most_visible)
+        self._blocks: deque[Tensor] = deque(maxlen=max(trained.model.most_visible - 1, 0))
         self.dreamt = 0
 
     @property
@@ -77,7 +77,7 @@ class Duet:
         recorded = self.recorded(episode, frame)
         self.stage.restore(recorded, frame)
         interface = self._trained.model.interface
-        steps, first = interface.steps_per_frame, max(0, frame + 1 - self._trained.visible)
+        steps, first = interface.steps_per_frame, max(0, frame + 1 - self._trained.model.most_visible)
         blocks = recorded.actions[first * steps : frame * steps].reshape(frame - first, steps, len(interface.low))
         felt = self._trained.recording.proprioception(recorded.qpos[first:frame], recorded.qvel[first:frame])
         self._start([self.encode(image) for image in recorded.frames[first:frame]], list(blocks), list(felt))

@@ -53,7 +53,7 @@ class Play:
         self._trained, self._publish, self._rng, self._called_off = trained, publish, rng, called_off
         self.driver: int | None = None
         self.rate, self.watching = 0.0, 0
-        self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.visible))
+        self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.model.most_visible))
         self._world = stage.world
         low, high = self._world.low, self._world.high
         self._low, self._half = low, (high - low) / 2
@@ -68,7 +68,7 @@ class Play:
         self._publish_settings()
         first = int(trained.held_out[0])
         # With as many frames in mind as the model has ever seen: one frame alone does not show velocity.
-        self._begin_at(first, min(trained.visible, int(trained.recording.whole_frames[first])) - 1)
+        self._begin_at(first, min(trained.model.most_visible, int(trained.recording.whole_frames[first])) - 1)
 
     @singledispatchmethod
     def carry_out(self, command: object, viewer: int) -> None:
