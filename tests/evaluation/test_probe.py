@@ -202,7 +202,10 @@ def test_another_recording_is_refused(
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(WorldModelError, match=r"tune\.seeds is 2 and seeds 1"):
-        ProbeConfig(seeds=1)
+        ProbeConfig(seeds=1, tune=TuneConfig(seeds=2))
+    assert ProbeConfig(seeds=1).tunings == 1
+    with pytest.raises(WorldModelError, match=r"tune\.seeds is -1"):
+        TuneConfig(seeds=-1)
     with pytest.raises(WorldModelError, match="labels are empty"):
         ProbeConfig(labels=())
     with pytest.raises(WorldModelError, match="'ten'"):

@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from worldmodel.cli.kept import REPORT, begin_report
 from worldmodel.cli.progress import bar
-from worldmodel.config import to_json
 from worldmodel.evaluation.returns import ReturnsConfig, ReturnsReport, evaluate_returns
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.device import choose_compute
@@ -44,11 +44,10 @@ class Command:
                 compute=compute,
                 progress=lambda done, total: shown.update(done, total),
             )
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(to_json(self.config), encoding="utf-8")
-        report.write(out / "report.json")
+        begin_report(out, self.config)
+        report.write(out / REPORT)
         print_returns(report)
-        Console().print(f"Report: {out / 'report.json'}", soft_wrap=True)
+        Console().print(f"Report: {out / REPORT}", soft_wrap=True)
 
 
 def print_returns(report: ReturnsReport) -> None:

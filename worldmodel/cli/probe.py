@@ -81,9 +81,11 @@ def print_report(report: ProbeReport) -> None:
     if report.rollouts:
         console.print(_by_horizon(report))
     tuned = max((r.readings.seeds for r in report.results if r.method in TRAINED), default=0)
+    seeds = report.results[0].readings.seeds
+    trained = "" if tuned == seeds else f", {tuned} where the encoder is trained"
     console.print(
-        f"Mean ± standard deviation over {report.results[0].readings.seeds} seeds"
-        + (f", {tuned} where the encoder is trained" if tuned else "; no encoder was trained (--tune.seeds 0)")
+        f"Mean ± standard deviation over {seeds} seeds"
+        + (trained if tuned else "; no encoder was trained (--tune.seeds 0)")
         + f"; {report.seconds:.0f} s."
         + (f" Not read, since they rest in the held-out episodes: {', '.join(report.still)}." if report.still else "")
     )

@@ -69,12 +69,17 @@ class ProbeConfig:
         for name, least in (("seeds", 1), ("frames", 2), ("visible", 2)):
             if getattr(self, name) < least:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least {least}.")
-        if self.tune.seeds > self.seeds:
+        if self.tunings > self.seeds:
             raise WorldModelError(
-                f"tune.seeds is {self.tune.seeds} and seeds {self.seeds}; expected no more, since fine-tuning "
+                f"tune.seeds is {self.tunings} and seeds {self.seeds}; expected no more, since fine-tuning "
                 "starts from the probes. Raise --seeds."
             )
         _ = self.shares  # names a share that is none
+
+    @property
+    def tunings(self) -> int:
+        """How many times an encoder is trained for each share."""
+        return self.seeds if self.tune.seeds is None else self.tune.seeds
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -148,7 +153,7 @@ class _Steps:
 
     def __init__(self, config: ProbeConfig, progress: Progress | None) -> None:
         sources = 3 if config.controls else 1
-        self._total = 1 + (sources + 2 * config.tune.seeds) * len(config.shares)
+        self._total = 1 + (sources + 2 * config.tunings) * len(config.shares)
         self._begun, self._progress = 0, progress
 
     def __call__(self, what: str) -> None:
@@ -237,11 +242,11 @@ class _Prober:
         config, data, held = self._config, self._data.training, self._data.held_out
         pretrained = method == "fine-tuned"
         model = self._model if pretrained else self._fresh
-        latents = self._encode(model).training if not pretrained and config.tune.seeds else self._latents.training
+        latents = self._encode(model).training if not pretrained and config.tunings else self._latents.training
         pairs = _features(latents.roll(1, 0), latents, PAIR)
-        for share in config.shares if config.tune.seeds else ():
+        for share in config.shares if config.tunings else ():
             read = []
-            for seed in range(config.tune.seeds):
+            for seed in range(config.tunings):
                 self._tell(f"{method}, {share:.3g} labelled, seed {seed}")
                 rows, drawn = label_rows(data.first, share, seed), torch.Generator().manual_seed(seed)
                 if pretrained:

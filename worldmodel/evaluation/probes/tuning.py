@@ -28,7 +28,8 @@ class TuneConfig:
     """How the encoder learns from labels.
 
     Attributes:
-        seeds: how many times, each with other labelled episodes; 0 leaves fine-tuning and training from scratch out.
+        seeds: how many times, each with other labelled episodes; as many as frozen latents are probed when left out,
+            0 leaves fine-tuning and training from scratch out.
         steps: of training; the state with the lowest error on the validation rows is kept.
         batch: pairs of frames in a step.
         learning_rate: of AdamW at its highest; it falls to zero along a cosine.
@@ -37,7 +38,7 @@ class TuneConfig:
         weight_decay: of AdamW.
     """
 
-    seeds: int = 2
+    seeds: int | None = None
     steps: int = 200
     batch: int = 32
     learning_rate: float = 3e-4
@@ -46,7 +47,9 @@ class TuneConfig:
     weight_decay: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 0), ("steps", 1), ("batch", 1), ("scratch_steps", 1)):
+        if self.seeds is not None and self.seeds < 0:
+            raise WorldModelError(f"tune.seeds is {self.seeds}; expected at least 0.")
+        for name, least in (("steps", 1), ("batch", 1), ("scratch_steps", 1)):
             if getattr(self, name) < least:
                 raise WorldModelError(f"tune.{name} is {getattr(self, name)}; expected at least {least}.")
 
