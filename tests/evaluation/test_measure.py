@@ -29,7 +29,7 @@ from worldmodel.evaluation.probes.data import read_probe_data
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
 from worldmodel.evaluation.ranking import METRICS
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
-from worldmodel.training import forecast as forecast_module
+from worldmodel.training import encode as encode_module
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.device import Compute
@@ -121,7 +121,7 @@ def test_an_episode_of_one_frame_has_no_blocks(
         model = WorldModel(tiny_model_config, interface=interface_of(recording)).eval()
         found = encode_episodes(model, recording, both, cpu)
         assert [tuple(episode.blocks.shape) for episode in found] == [(4, 3, 2), (0, 3, 2)]
-        trained_on = forecast_module.encode_episodes(model, recording, both, cpu)
+        trained_on = encode_module.encode_episodes(model, recording, both, cpu)
         assert [len(episode.latents) for episode in trained_on] == [5, 1]
         data = read_probe_data(recording, both, both, cpu.device)
         assert [len(blocks) for blocks in data.training.blocks] == [4, 0]

@@ -14,7 +14,6 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.envs.reacher import Reacher
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig, as_seen_by, evaluate
-from worldmodel.evaluation.latents import encode_frames
 from worldmodel.evaluation.measure import MeasureConfig, measure
 from worldmodel.evaluation.probe import ProbeConfig, probe
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
@@ -25,6 +24,7 @@ from worldmodel.planning.policy import PlanningConfig
 from worldmodel.training.checkpoint import load_model
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
+from worldmodel.training.encode import encode_frames
 from worldmodel.training.trainer import Trainer
 
 PLANNING = PlanningConfig(planner="cem", horizon=2, history=2, cem=CEMConfig(candidates=8, rounds=2, elites=2))

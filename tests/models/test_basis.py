@@ -114,3 +114,15 @@ def test_weighed_by_certainty_errors_are_alike_in_every_direction(
     variance = [(x - x.mean(0)).square().mean() for x in (after.flatten(0, 1), before.flatten(0, 1))]
     torch.testing.assert_close(*variance, rtol=1e-3, atol=1e-3)  # latents are as large as before
     torch.testing.assert_close(tiny_model.inverse(after), inverse_before, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_cells_of_one_number_are_whitened_too(tiny_model: WorldModel, batch: tuple[Tensor, Tensor]) -> None:
+    kind = ConvEncoderConfig(4, (8, 16), grid=2)
+    config = replace(tiny_model.config, latent=4, encoder=kind)
+    model = WorldModel(config, interface=tiny_model.interface).eval()
+    latents = model.encode(batch[0]).flatten(0, 1)
+    whiten(model, latents, floor=1e-9)
+    cells = model.encode(batch[0]).double()
+    assert cells.var() == pytest.approx(1, abs=1e-2)
+    assert cells.mean() == pytest.approx(0, abs=1e-2)

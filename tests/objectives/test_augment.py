@@ -36,9 +36,12 @@ def test_no_change_changes_nothing(frames: Tensor) -> None:
 def test_shifts_repeat_the_border(frames: Tensor) -> None:
     by = torch.tensor([[0, 0], [2, -1], [-2, 2]])
     padded = F.pad(frames[:3].permute(0, 3, 1, 2).float(), (2, 2, 2, 2), mode="replicate")
-    for moved, source, (down, right) in zip(shift(frames[:3], by), padded, by.tolist(), strict=True):
+    for moved, source, (down, right) in zip(shift(frames[:3], by, 1), padded, by.tolist(), strict=True):
         expected = source[:, 2 - down : 18 - down, 2 - right : 26 - right].permute(1, 2, 0)
         assert torch.equal(moved.float(), expected)
+    side_by_side = torch.cat([frames[:3], frames[3:6]], 2)
+    each = torch.cat([shift(frames[:3], by, 1), shift(frames[3:6], by, 1)], 2)
+    assert torch.equal(shift(side_by_side, by, 2), each)  # nothing comes over from another camera's view
 
 
 def test_every_shift_is_drawn(frames: Tensor) -> None:

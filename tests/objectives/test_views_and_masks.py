@@ -31,7 +31,8 @@ def numbered(clips: int, length: int) -> Tensor:
 
 
 def test_near_frames_are_near_and_of_one_clip() -> None:
-    one, other = two_views(numbered(200, 6), ViewsConfig(positives="time", near=2), draws())[:, :, 0, 0].long()
+    config = ViewsConfig(positives="time", near=2)
+    one, other = two_views(numbered(200, 6), config, draws(), cameras=1)[:, :, 0, 0].long()
     assert torch.equal(one[:, 0], torch.arange(200))
     assert torch.equal(other[:, 0], one[:, 0])
     apart = other[:, 1] - one[:, 1]
@@ -41,7 +42,7 @@ def test_near_frames_are_near_and_of_one_clip() -> None:
 
 def test_augmented_views_are_of_the_same_frame_and_differ() -> None:
     frames = numbered(20, 3) * 10
-    one, other = two_views(frames, ViewsConfig(), draws())
+    one, other = two_views(frames, ViewsConfig(), draws(), cameras=1)
     assert one.shape == other.shape == (60, 16, 16, 3)
     assert (one != other).flatten(1).any(1).float().mean() > 0.9
 

@@ -23,7 +23,7 @@ from worldmodel.training.checkpoint import (
     save_checkpoint,
 )
 
-POSITION = Position("see", 3, 0.25, 3, 1.0, 1.5)
+POSITION = Position("draw", 3, 1.0, 3, 1.0, 1.5, finished=True)
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def test_there_and_back(tiny_model: WorldModel, run: Path) -> None:
     card = read_card(newest(run))
     assert (card.position, card.bf16) == (POSITION, True)
     assert load_training(newest(run)) == {"a/step": torch.tensor(3.0)}
+
+
+def test_a_model_whose_training_stopped_on_the_way_is_refused(tiny_model: WorldModel, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, tiny_model, {}, Position("see", 3, 0.25, 3, 1.0, 1.5), bf16=False)
+    with pytest.raises(CheckpointError, match=r"not finished.*stage 'see' at step 3.*worldmodel train"):
+        load_model(tmp_path)
 
 
 def test_no_pickle(run: Path) -> None:

@@ -15,7 +15,7 @@ from worldmodel.models.proposal import Proposer, ProposerConfig
 from worldmodel.objectives.draws import Draws
 from worldmodel.training import guide
 from worldmodel.training.device import Compute
-from worldmodel.training.forecast import EncodedFrames
+from worldmodel.training.encode import EncodedFrames
 from worldmodel.training.guide import GuideStage, distance_error, proposal_error
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import StageConfig, Step

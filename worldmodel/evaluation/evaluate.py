@@ -15,7 +15,7 @@ import tyro
 from worldmodel.config import to_json
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.envs.registry import make_task
-from worldmodel.errors import CheckpointError, WorldModelError
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.control import FLOORS, ControlTrace, Progress, control, floor, seconds_for_one
 from worldmodel.evaluation.goals import Trial, draw_trials
 from worldmodel.evaluation.interval import Rate
@@ -24,7 +24,6 @@ from worldmodel.evaluation.reports import read_report
 from worldmodel.models.world_model import WorldModel
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.tasks import TASKS
-from worldmodel.training.checkpoint import newest, read_card
 from worldmodel.training.config import TrainConfig, interface_of, read_train_config
 from worldmodel.training.device import Compute
 
@@ -193,7 +192,6 @@ def evaluate(
     started = time.perf_counter()
     recording = as_seen_by(model, recording, shifted=config.shifted)
     training = read_train_config(run)
-    check_finished(run)
     interface = interface_of(recording)
     if interface.env not in TASKS:
         raise WorldModelError(
@@ -268,16 +266,6 @@ def choose_trials(config: EvaluationConfig, recording: Recording, training: Trai
     task = make_task(provenance.env, provenance.env_arguments)
     ahead = config.frames(provenance.steps_per_frame).ahead
     return draw_trials(recording, unseen, task, count=config.episodes, ahead=ahead, seed=config.seed)
-
-
-def check_finished(run: Path) -> None:
-    """Refuse a run that stopped on the way: its latents may not be whitened, its decoder not trained."""
-    position = read_card(newest(run)).position
-    if not position.finished:
-        raise CheckpointError(
-            f"The run '{run}' is not finished: it stopped in stage '{position.stage}' at step {position.step}. "
-            "Finish it with the command that began it: worldmodel train RECORDING --out RUN"
-        )
 
 
 def as_seen_by(model: WorldModel, recording: Recording, *, shifted: bool = False) -> Recording:

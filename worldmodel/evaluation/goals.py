@@ -70,7 +70,7 @@ def draw_trials(
         episode = recording.episode(index)
         start, goal = state_at(episode, frame), state_at(episode, frame + ahead)
         if task.distance(start, goal) > task.tolerance:
-            trials.append(Trial(index, frame, start, goal, episode.frames[frame + ahead]))
+            trials.append(Trial(index, frame, start, goal, episode.frames[frame + ahead].copy()))
         if len(trials) == count:
             return trials
     raise WorldModelError(

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import RecordingError, WorldModelError
-from worldmodel.evaluation.evaluate import as_seen_by, check_finished
+from worldmodel.evaluation.evaluate import as_seen_by
 from worldmodel.evenly import evenly
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.config import read_train_config
 from worldmodel.training.device import Compute
+from worldmodel.training.encode import encode_frames
 
-FRAMES_AT_ONCE = 256
 CLIPS_AT_ONCE = 512
 COLLAPSED = 1e-12  # variance of the latents, as a share of their mean square
 
@@ -79,12 +79,10 @@ def split_of(run: Path, model: WorldModel, recording: Recording) -> Split:
     """Return the split that a run was trained with.
 
     Raises:
-        CheckpointError: the run is not finished.
         WorldModelError: `recording` is not the one that the run was trained on.
     """
     recording = as_seen_by(model, recording)
     config = read_train_config(run)
-    check_finished(run)
     return Split(recording, *split_episodes(recording.episodes, config.held_out, config.seed))
 
 
@@ -93,17 +91,6 @@ def choose_episodes(recording: Recording, episodes: NDArray[np.int64], *, frames
     held = int(recording.whole_frames[episodes].sum())
     count = max(1, round(len(episodes) * min(1.0, frames / max(1, held))))
     return episodes[evenly(len(episodes), count)]
-
-
-@torch.no_grad()
-def encode_frames(model: WorldModel, frames: NDArray[np.uint8], compute: Compute) -> Tensor:
-    """Encode `frames [F, H, W, 3]`, uint8, as `[F, D]` float32, some at a time."""
-    parts = []
-    for start in range(0, len(frames), FRAMES_AT_ONCE):
-        with compute.autocast():
-            part = model.encode(torch.from_numpy(frames[start : start + FRAMES_AT_ONCE]).to(compute.device))
-        parts.append(part.float())
-    return torch.cat(parts)
 
 
 def encode_episodes(

@@ -35,12 +35,12 @@ from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.evaluation.metrics.rollout import rollout_error
 from worldmodel.evaluation.metrics.spearman import distance_correlation
 from worldmodel.evaluation.metrics.spectrum import alpha_req
-from worldmodel.evaluation.metrics.straightness import straightness
 from worldmodel.evaluation.metrics.uniformity import alignment, uniformity
 from worldmodel.evaluation.physical import has_states, physical_states
 from worldmodel.evaluation.probes.mlp import MLPProbeConfig
 from worldmodel.evaluation.reports import read_report
 from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.straightness import straightness
 from worldmodel.training.device import Compute
 
 GROUP = 4  # neighbouring frames that LiDAR takes for one thing
@@ -189,7 +189,7 @@ def measure(
         rankme=rankme(latents),
         lidar=lidar(clips.latents[:, :GROUP]),
         alpha_req=alpha_req(latents),
-        straightness=straightness(clips.latents),
+        straightness=float(straightness(clips.latents)),
         alignment=alignment(*_neighbours(seen), center),
         uniformity=uniformity(latents, center),
         distance_correlation=distance_correlation(clips.latents),

@@ -19,7 +19,6 @@ from worldmodel.evaluation.latents import (
     check_alive,
     choose_episodes,
     cut_clips,
-    encode_frames,
     forecast,
     split_of,
     untrained,
@@ -35,6 +34,7 @@ from worldmodel.evaluation.probes.ridge import fit_ridge
 from worldmodel.evaluation.probes.tuning import TuneConfig, read_tuned, tune
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
+from worldmodel.training.encode import encode_frames
 
 SINGLE: Features = "z_t"
 PAIR: Features = "z_t-1, z_t"

@@ -20,7 +20,6 @@ from worldmodel.envs.registry import make_world
 from worldmodel.envs.world import World
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.control import Progress
-from worldmodel.evaluation.evaluate import check_finished
 from worldmodel.evaluation.interval import Mean, student
 from worldmodel.evaluation.reports import read_report
 from worldmodel.models.interface import Interface
@@ -115,10 +114,9 @@ def evaluate_returns(
         progress: is told of every episode that the planner played.
 
     Raises:
-        WorldModelError: the model knows no reward, the run is not finished, or the environment cannot be made here.
+        WorldModelError: the model knows no reward, or the environment cannot be made here.
     """
     started, interface = time.perf_counter(), model.interface
-    check_finished(run)
     training = read_train_config(run)
     policy = PlanningPolicy(config.planning, model=model, compute=compute, seed=config.seed)
     world = make_world(interface.env, interface.env_arguments)

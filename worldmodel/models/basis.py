@@ -28,7 +28,7 @@ def whiten(model: WorldModel, latents: Tensor, floor: float) -> None:
     Source: ZCA whitening; Bell and Sejnowski, The independent components of natural scenes, 1997. Differs: the floor.
     """
     latents = _cells(model, latents)
-    variance, axes = torch.linalg.eigh(torch.cov(latents.T))
+    variance, axes = torch.linalg.eigh(torch.cov(latents.T).reshape(latents.shape[1], -1))
     _change(model, axes, (variance + floor * variance.max()).rsqrt(), latents.mean(0))
 
 

@@ -40,7 +40,7 @@ class Imagination:
         first, second = predictor.embed_action[0], predictor.embed_action[2]
         assert isinstance(first, nn.Linear)
         assert isinstance(second, nn.Linear)
-        held = first.weight.view(-1, steps, hold, len(self._low)).sum(2).flatten(1)
+        held = first.weight.view(len(first.weight), steps, hold, len(self._low)).sum(2).flatten(1)
         self._embed_action = _Linear(held, first.bias, dtype), _Linear.of(second, dtype)
         self._masked = _Linear(second.weight, second.bias + predictor.mask_token, dtype)
         self._embed_latent = _Linear.of(predictor.embed_latent, dtype)

@@ -47,8 +47,11 @@ class AugmentConfig:
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a share between 0 and {most:g}.")
 
 
-def augment(frames: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
+def augment(frames: Tensor, config: AugmentConfig, draws: Draws, *, cameras: int = 1) -> Tensor:
     """Return `frames [N, H, W, 3]`, uint8, each changed in a way of its own, in the same form.
+
+    Args:
+        cameras: whose views lie side by side in a frame.
 
     Source: the shift is that of DrQ, Kostrikov et al., 2021; the colours are SimCLR's, Chen et al., 2020, appendix
     A. Differs: colours change by one affine map a frame, in no random order, and are not cut off in between.
@@ -56,7 +59,7 @@ def augment(frames: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
     by = draws.integers(-config.shift, config.shift + 1, len(frames), 2)
     strength = draws.uniform(len(frames), 5)
     if config.shift:
-        frames = shift(frames, by)
+        frames = shift(frames, by, cameras)
     if not any((config.brightness, config.contrast, config.saturation, config.hue, config.grey)):
         return frames
     matrix, offset = colour_maps(frames, strength, config)
@@ -64,12 +67,14 @@ def augment(frames: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
     return torch.cat([recolour(*part) for part in parts])
 
 
-def shift(frames: Tensor, by: Tensor) -> Tensor:
-    """Move `frames [N, H, W, 3]` by `by [N, 2]` pixels, down and right; the border is repeated."""
+def shift(frames: Tensor, by: Tensor, cameras: int) -> Tensor:
+    """Move each view in `frames [N, H, W, 3]` by `by [N, 2]` pixels, down and right; its border is repeated."""
     n, height, width, _ = frames.shape
     down, right = by[:, :1], by[:, 1:]
     rows = (torch.arange(height, device=frames.device) - down).clamp(0, height - 1)
-    columns = (torch.arange(width, device=frames.device) - right).clamp(0, width - 1)
+    across = torch.arange(width // cameras, device=frames.device)
+    view = (across - right).clamp(0, len(across) - 1)
+    columns = torch.cat([view + number * len(across) for number in range(cameras)], 1)
     first = torch.arange(n, device=frames.device)[:, None] * height
     pixels = ((first + rows) * width)[:, :, None] + columns[:, None]
     return frames.reshape(-1, 3).index_select(0, pixels.flatten()).view_as(frames)

@@ -75,7 +75,7 @@ class BYOL(Objective):
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, BYOLLogs]:
         self.check_length(clips)
-        views = two_views(clips.frames, self.config.views, draws)
+        views = two_views(clips.frames, self.config.views, draws, cameras=len(model.interface.cameras))
         latents = [model.encode(view) for view in views]
         forecasts = [self.predictor(self.projector(z)) for z in latents]
         with torch.no_grad():

@@ -16,6 +16,7 @@ from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, Part
 from worldmodel.objectives.sigreg import SIGReg, SIGRegConfig
 from worldmodel.objectives.sketch import Sketch, SketchConfig
+from worldmodel.objectives.straightness import straightness
 from worldmodel.objectives.teacher import TeacherConfig, follow
 from worldmodel.objectives.variance import VarianceConfig, variance_covariance
 
@@ -231,12 +232,3 @@ def inverse_error(model: WorldModel, latents: Tensor, actions: Tensor) -> Tensor
     squares: Tensor = (model.inverse(latents).float() - known).square()
     # of a video, whose actions nobody knows, the sum of nothing: 0, with a gradient for every parameter
     return squares.mean() if squares.numel() else squares.sum()
-
-
-def straightness(latents: Tensor) -> Tensor:
-    """Return the mean cosine between one step of `latents [B, L, D]` and the next: 1 on a straight line.
-
-    Source: Hénaff et al., Perceptual straightening of natural videos, 2019.
-    """
-    steps = latents.diff(dim=1)
-    return torch.cosine_similarity(steps[:, 1:], steps[:, :-1], dim=-1).mean()

@@ -85,7 +85,7 @@ class MoCo(Objective):
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, MoCoLogs]:
         self.check_length(clips)
-        one, other = two_views(clips.frames, self.config.views, draws)
+        one, other = two_views(clips.frames, self.config.views, draws, cameras=len(model.interface.cameras))
         latents = model.encode(one)
         queries = F.normalize(self.projector(latents), dim=1)
         with torch.no_grad():

@@ -67,7 +67,7 @@ class SimCLR(Objective):
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, SimCLRLogs]:
         self.check_length(clips)
-        views = two_views(clips.frames, self.config.views, draws)
+        views = two_views(clips.frames, self.config.views, draws, cameras=len(model.interface.cameras))
         latents = model.encode(views.flatten(0, 1))
         projections: Tensor = self.projector(latents).view(2, -1, self.config.projector.size)
         loss, accuracy = nt_xent(projections, self.config.temperature)

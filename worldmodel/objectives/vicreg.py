@@ -67,7 +67,7 @@ class VICReg(Objective):
 
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, VICRegLogs]:
         self.check_length(clips)
-        views = two_views(clips.frames, self.config.views, draws)
+        views = two_views(clips.frames, self.config.views, draws, cameras=len(model.interface.cameras))
         latents = [model.encode(view) for view in views]
         one, other = (self.projector(z) for z in latents)
         loss, invariance, anti_collapse = vicreg(one, other, self.config)

@@ -39,7 +39,7 @@ class ViewsConfig:
         return 1 if self.positives == "augment" else self.near + 1
 
 
-def two_views(frames: Tensor, config: ViewsConfig, draws: Draws) -> Tensor:
+def two_views(frames: Tensor, config: ViewsConfig, draws: Draws, *, cameras: int) -> Tensor:
     """Return `[2, N, H, W, 3]` uint8 of `frames [B, L, H, W, 3]`; row n of both is one moment.
 
     N is B * L where views are augmented frames: other moments of the clip are then negatives to objectives that have
@@ -50,7 +50,7 @@ def two_views(frames: Tensor, config: ViewsConfig, draws: Draws) -> Tensor:
     else:
         first, second = near_frames(frames, config.near, draws)
     if config.positives != "time":
-        first, second = (augment(view, config.augment, draws) for view in (first, second))
+        first, second = (augment(view, config.augment, draws, cameras=cameras) for view in (first, second))
     return torch.stack([first, second])
 
 

@@ -110,7 +110,7 @@ class Agent:
 
 
 def check_env(env: gymnasium.Env[Any, Any], interface: Interface) -> None:
-    """Refuse an environment that is not the one that a model was trained on. Its looks and physics may vary.
+    """Refuse an environment that is not the one that a model was trained on. A task's looks and physics may vary.
 
     Raises:
         WorldModelError: names what differs, what it is, and what the model was trained on.

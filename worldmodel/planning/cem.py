@@ -30,6 +30,10 @@ class CEMConfig:
     least_spread: float = 0.02
 
     def __post_init__(self) -> None:
+        if self.candidates < 3:
+            raise WorldModelError(
+                f"candidates is {self.candidates}; expected at least 3: the best so far, the mean, and one to draw."
+            )
         if not 1 <= self.elites <= self.candidates:
             raise WorldModelError(f"elites is {self.elites}; expected 1 to candidates ({self.candidates}).")
         if self.rounds < 1:

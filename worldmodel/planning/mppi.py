@@ -30,9 +30,10 @@ class MPPIConfig:
     decay: float = 0.75
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "rounds"):
-            if getattr(self, name) < 1:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.candidates < 2:
+            raise WorldModelError(f"candidates is {self.candidates}; expected at least 2: the mean, and one to draw.")
+        if self.rounds < 1:
+            raise WorldModelError(f"rounds is {self.rounds}; expected at least 1.")
         for name in ("temperature", "spread", "decay"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise WorldModelError(f"{name} is {getattr(self, name)}; expected a finite number above 0.")

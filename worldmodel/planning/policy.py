@@ -200,7 +200,8 @@ class PlanningPolicy:
 
         Args:
             latents: of the remembered frames, `[B, C, D]`, the present one last.
-            blocks: that were done between them, `[B, C - 1, K, A]`, in the actuators' units.
+            blocks: that were done between them, `[B, C - 1, K, A]`, in the actuators' units; actions held as this
+                policy holds them.
             felt: at those frames, `[B, C, P]`; None where nobody knows it, or the model has no proprioception.
             deadline: when to answer with the best plan so far.
             watch: is shown each round of the search.

@@ -24,9 +24,10 @@ class RandomShootingConfig:
     rounds: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "rounds"):
-            if getattr(self, name) < 1:
-                raise WorldModelError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.candidates < 2:
+            raise WorldModelError(f"candidates is {self.candidates}; expected at least 2: the best, and one to draw.")
+        if self.rounds < 1:
+            raise WorldModelError(f"rounds is {self.rounds}; expected at least 1.")
 
 
 class RandomShootingPlanner(Planner):

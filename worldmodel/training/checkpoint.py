@@ -113,13 +113,19 @@ def has_checkpoint(run: Path) -> bool:
 
 
 def load_model(run: str | Path, device: torch.device | None = None) -> WorldModel:
-    """Load the newest world model of a run, ready to use.
+    """Load the world model of a finished run, ready to use.
 
     Raises:
-        CheckpointError: the run has no checkpoint, or it is damaged or of another shape.
+        CheckpointError: the run has no checkpoint, or it is damaged or of another shape; or it is not finished: its
+            latents may not be whitened, what planners begin with not be learned, its decoder not be trained.
     """
     folder = newest(Path(run))
     card = read_card(folder)
+    if not card.position.finished:
+        raise CheckpointError(
+            f"The run '{run}' is not finished: it stopped in stage '{card.position.stage}' at step "
+            f"{card.position.step}. Finish it with the command that began it: worldmodel train RECORDING --out RUN"
+        )
     model = WorldModel(card.config, interface=card.interface)
     load_weights(folder, model)
     return model.to(device or torch.device("cpu")).eval()

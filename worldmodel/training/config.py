@@ -79,8 +79,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise WorldModelError(f"held_out is {self.held_out}; expected a share between 0 and 1, such as 0.1.")
-        if self.seed < 0:
-            raise WorldModelError(f"seed is {self.seed}; expected 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise WorldModelError(f"seed is {self.seed}; expected 0 to 2^63 - 1.")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise WorldModelError(f"minutes is {self.minutes}; expected more than 0.")
         if self.forecast.length != self.model.predictor.positions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.masked_future import MaskedFutureConfig, forecast_error
 from worldmodel.training.device import Compute
+from worldmodel.training.encode import encode_shared
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 
@@ -101,55 +101,6 @@ class ForecastStage(Stage):
         rows = self._chosen()[:, None] + torch.arange(self.config.length, device=self._starts.device)
         steps = self._encoded.latents[rows].diff(dim=1).flatten(0, 1)
         return fit_reach(steps, model.scale_actions(self._encoded.blocks[rows[:, :-1]]).mean(-2).flatten(0, 1))
-
-
-@dataclass(frozen=True)
-class EncodedFrames:
-    """Frames as the model sees them, of one episode or of several after each other.
-
-    Attributes:
-        latents: `[F, D]` float32, of the frames that are whole action blocks apart.
-        blocks: `[F, K, A]` float32; block t leads from frame t to frame t + 1, that of an episode's last frame is zero.
-        felt: `[F, P]` float32, what the robot felt; P is 0 without proprioception.
-    """
-
-    latents: Tensor
-    blocks: Tensor
-    felt: Tensor
-
-
-@torch.no_grad()
-def encode_episodes(
-    model: WorldModel, recording: Recording, episodes: NDArray[np.int64], compute: Compute
-) -> Iterator[EncodedFrames]:
-    """Yield whole episodes, encoded on the device of `compute`, one by one."""
-    block = recording.provenance.steps_per_frame
-    for index in episodes:
-        episode = recording.episode(int(index))
-        count = int(recording.whole_frames[index])
-        blocks = np.zeros((count, block, episode.actions.shape[1]), np.float32)
-        blocks[:-1] = recording.action_blocks(episode, count)
-        with compute.autocast():
-            latents = model.encode(torch.from_numpy(episode.frames[:count]).to(compute.device))
-        felt = recording.proprioception(episode.qpos[:count], episode.qvel[:count])
-        yield EncodedFrames(latents, *(torch.from_numpy(x).to(compute.device) for x in (blocks, felt)))
-
-
-def encode_shared(
-    model: WorldModel, recording: Recording, episodes: NDArray[np.int64], compute: Compute, processes: Processes
-) -> EncodedFrames:
-    """Encode all frames of `episodes`, each process a part of them; every process gets all."""
-    counts = recording.whole_frames[episodes]
-    first = np.concatenate([[0], np.cumsum(counts)])
-    provenance = recording.provenance
-    latents = torch.zeros(int(first[-1]), model.config.latent, device=compute.device)
-    blocks = torch.zeros(len(latents), provenance.steps_per_frame, len(provenance.low), device=compute.device)
-    felt = torch.zeros(len(latents), recording.proprioception.size, device=compute.device)
-    own = np.array_split(np.arange(len(episodes)), processes.count)[processes.rank]
-    for position, encoded in zip(own, encode_episodes(model, recording, episodes[own], compute), strict=True):
-        rows = slice(int(first[position]), int(first[position + 1]))
-        latents[rows], blocks[rows], felt[rows] = encoded.latents, encoded.blocks, encoded.felt
-    return EncodedFrames(*(processes.sum(x) for x in (latents, blocks, felt)))
 
 
 def _clip_starts(counts: NDArray[np.int64], length: int) -> Tensor:

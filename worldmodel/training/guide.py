@@ -18,7 +18,7 @@ from worldmodel.models.temporal_distance import TemporalDistance
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.training.device import Compute
-from worldmodel.training.forecast import encode_shared
+from worldmodel.training.encode import encode_shared
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.latents import encode_frames
 from worldmodel.models.imagination import Imagination
+from worldmodel.training.encode import encode_frames
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import picture_latents
 from worldmodel.viewing.trials import Trials, read_report

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.latents import encode_frames
 from worldmodel.models.world_model import WorldModel
 from worldmodel.training.device import Compute
+from worldmodel.training.encode import encode_frames
 from worldmodel.viewing.positions import positions_of
 
 

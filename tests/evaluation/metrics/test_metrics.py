@@ -13,8 +13,8 @@ from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.evaluation.metrics.rollout import rollout_error
 from worldmodel.evaluation.metrics.spearman import distance_correlation, ranks, spearman
 from worldmodel.evaluation.metrics.spectrum import alpha_req
-from worldmodel.evaluation.metrics.straightness import straightness
 from worldmodel.evaluation.metrics.uniformity import alignment, uniformity
+from worldmodel.objectives.straightness import straightness
 
 D = 12
 
@@ -75,6 +75,18 @@ def test_straightness_of_lines_corners_and_returns() -> None:
     assert straightness(torch.ones(2, 5, 3)) == 0
     paused = torch.cat([line, line[-1:], line[-1:] + (line[1] - line[0])])
     assert straightness(paused[None]) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_rest_does_not_decide_how_straightening_learns(generator: torch.Generator) -> None:
+    clips = gaussian(generator, 40, 3).view(4, 10, 3)
+    resting = torch.cat([clips[:, :5], clips[:, 4:5], clips[:, 5:]], 1).requires_grad_()
+    straightness(resting).backward()
+    assert resting.grad is not None
+    assert resting.grad.norm() < 10
+    still = torch.ones(2, 5, 3, requires_grad=True)
+    straightness(still).backward()
+    assert still.grad is not None
+    assert not still.grad.any()
 
 
 def test_alignment_and_uniformity(generator: torch.Generator) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worldmodel.datasets.schema import Episode
 from worldmodel.errors import WorldModelError
-from worldmodel.evaluation.latents import encode_frames
+from worldmodel.training.encode import encode_frames
 from worldmodel.viewing.dream import Dream
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import LatentMap
