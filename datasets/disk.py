@@ -1,10 +1,11 @@
-"""Files that fail as they should, and are on the disk when it is said."""
+"""Files that fail as they should, and are on the disk when it is said; folders that one process has to itself."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 class Disk:
@@ -62,6 +63,17 @@ class Disk:
 
     def close(self) -> None:
         self._file.close()
+
+
+def lock(folder: Path) -> IO[str] | None:
+    """Take a folder for this process, until the file returned is closed or the process ends; None: another has it."""
+    held = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    return held
 
 
 def sync(path: Path) -> None:

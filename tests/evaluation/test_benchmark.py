@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def test_a_task_has_one_row() -> None:
     other, again = replace(ROW, task="Reacher"), replace(ROW, minutes=20.0)
     table = BenchmarkTable().with_row(ROW).with_row(other).with_row(again)
     assert table.rows == (again, other)
+
+
+def test_rows_of_several_commands_come_into_one_table(tmp_path: Path) -> None:
+    other = replace(ROW, task="Reacher")
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(BenchmarkTable.put, (ROW, other), (tmp_path, tmp_path)))
+    assert {row.task for row in BenchmarkTable.read(tmp_path).rows} == {"TwoRoom", "Reacher"}
+    BenchmarkTable.put(replace(other, minutes=2.0), tmp_path)
+    assert len(BenchmarkTable.read(tmp_path).rows) == 2
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from worldmodel.config import from_json, to_json
+from worldmodel.datasets.disk import lock
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.metrics.rankme import smooth_rank
 from worldmodel.objectives.masked_future import MaskedFutureConfig
-from worldmodel.training.checkpoint import load_model, newest, read_card
+from worldmodel.training.checkpoint import load_model, load_tensors, newest, read_card
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute, choose_compute
 from worldmodel.training.log import RunLog, read_scalars
@@ -50,6 +52,11 @@ def trainer(tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, 
         return Trainer(config, recording=recording, run=tmp_path / "run", compute=cpu, resume=resume)
 
     return make
+
+
+def saved(run: Path) -> dict[str, torch.Tensor]:
+    """The weights that a run has saved, whether it is finished or not."""
+    return load_tensors(newest(run) / "model.safetensors")
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -105,6 +112,17 @@ def test_stopped_by_an_error_and_resumed(trained: Path, trainer: Train, tmp_path
         trainer().train(stop_at(stage, step, ZeroDivisionError))
     trainer().train()
     assert_same_weights(trained, tmp_path / "run")
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(trainer: Train, tmp_path: Path) -> None:
+    one, late = trainer(), trainer()
+    held = lock(tmp_path / "run")
+    assert held
+    with held, pytest.raises(CheckpointError, match=r"is being trained by another process.*--out"):
+        one.train()
+    one.train()
+    with pytest.raises(CheckpointError, match="Another process has gone on"):
+        late.train()
 
 
 def test_stopped_while_it_whitens_and_resumed(trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +427,7 @@ def test_divergence_is_an_error_and_keeps_the_last_checkpoint(
         diverging.train()
     assert all(torch.isfinite(value).all() for value in diverging.model.state_dict().values())
     assert read_card(newest(tmp_path / "run")).position.step == 4
-    assert all(torch.isfinite(value).all() for value in load_model(tmp_path / "run").state_dict().values())
+    assert all(torch.isfinite(value).all() for value in saved(tmp_path / "run").values())
 
 
 def test_losses_fall_and_are_logged(trainer: Train, tiny_train_config: TrainConfig, tmp_path: Path) -> None:
@@ -449,9 +467,10 @@ def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latent
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer().train(stop_at("see", 6))
-    before = load_model(tmp_path / "run")
+    old = saved(tmp_path / "run")
     after = trainer().train()
-    old, new = before.state_dict(), after.state_dict()
+    before, new = deepcopy(after), after.state_dict()
+    before.load_state_dict(old)
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     assert {name.split(".")[0] for name in changed} == {
         "encoder",

@@ -166,7 +166,7 @@ def run_benchmark(configs: Mapping[str, PipelineConfig], seeds: tuple[int, ...],
     }
     for run in (run for of_task in runs.values() for run in of_task):
         run.check()
-    table = BenchmarkTable.read(out)
+    BenchmarkTable.read(out)  # a damaged table is told before anything is made
     pace = _Pace([run for of_task in runs.values() for run in of_task if not run.finished])
     for task, of_task in runs.items():
         for run in of_task:
@@ -175,8 +175,7 @@ def run_benchmark(configs: Mapping[str, PipelineConfig], seeds: tuple[int, ...],
             else:
                 console.print(f"[bold]{task}, seed {run.seed}[/]. {pace.told()}")
                 run.make(device, console)
-        table = table.with_row(_row(task, of_task, out))
-        table.write(out)
+        table = BenchmarkTable.put(_row(task, of_task, out), out)
     _print(BenchmarkTable(tuple(row for row in table.rows if row.task in runs)), out, console)
     console.print(f"Table, with the names of all videos of failures: {out / MARKDOWN}", soft_wrap=True)
 

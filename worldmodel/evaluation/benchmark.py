@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,15 @@ class BenchmarkTable:
 
     rows: tuple[BenchmarkRow, ...] = ()
 
+    @classmethod
+    def put(cls, row: BenchmarkRow, folder: Path) -> BenchmarkTable:
+        """Put a row into the table in `folder`, into which others may put theirs at the same time; return the table."""
+        with (folder / ".lock").open("w") as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            table = cls.read(folder).with_row(row)
+            table.write(folder)
+        return table
+
     def with_row(self, row: BenchmarkRow) -> BenchmarkTable:
         """Return the table with a row in the place of the one of the same task, or behind the others."""
         if all(held.task != row.task for held in self.rows):
@@ -111,7 +121,9 @@ class BenchmarkTable:
 
     def write(self, folder: Path) -> None:
         """Write the table as `table.json`, and as `table.md` with its failures below."""
-        (folder / JSON).write_text(to_json(self), encoding="utf-8")
+        partial = folder / f"{JSON}.partial"
+        partial.write_text(to_json(self), encoding="utf-8")
+        partial.rename(folder / JSON)
         failures = "\n".join(f"- {line}" for line in self.failures()) or "None."
         text = f"{markdown_table([HEAD, *(row.cells() for row in self.rows)])}\n{self.caption()}\n\n"
         (folder / MARKDOWN).write_text(f"{text}Videos of the failures:\n\n{failures}\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from worldmodel.config import to_json
 from worldmodel.datasets.clips import Clips
+from worldmodel.datasets.disk import lock
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.interrupts import sigterm_interrupts
@@ -86,18 +89,23 @@ class Trainer:
 
         Whatever interrupts it, the last checkpoint stays; Ctrl-C and SIGTERM save one more first.
         """
+        if self._lessons is None:
+            load_weights(newest(self.run), self.model)
+            return self.model.eval()
+        with self._alone():
+            return self._train(self._lessons, progress)
+
+    def _train(self, lessons: _Lessons, progress: Progress | None) -> WorldModel:
         if self._position:
             load_weights(newest(self.run), self.model)
-        if self._lessons is None:
-            return self.model.eval()
-        names = [stage.name for stage in self._lessons.stages]
+        names = [stage.name for stage in lessons.stages]
         current = names.index(self._position.stage) if self._position else 0
         log = RunLog(self.run, self._position.total if self._position else 0) if self._processes.leads else None
         place = Place(self.run, self.compute, self._processes, log)
         try:
             with sigterm_interrupts():
                 for index in range(current, len(names)):
-                    self._train_stage(self._lessons, index, place, progress)
+                    self._train_stage(lessons, index, place, progress)
         finally:
             if log:
                 log.close()
@@ -118,6 +126,29 @@ class Trainer:
         # a few clips of many episodes, which are not kept
         clips = Clips(recording, held_out, length=self.config.forecast.length, in_memory=False)
         return _Lessons(stages, Validation(clips, self.model.most_visible))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the run's folder to oneself.
+
+        Raises:
+            CheckpointError: another process trains in it, or has since this trainer was made.
+        """
+        if not self._processes.leads:
+            yield
+            return
+        held = lock(self.run)
+        if held is None:
+            raise CheckpointError(
+                f"'{self.run}' is being trained by another process. Wait for it, or choose another --out."
+            )
+        with held:
+            saved = read_card(newest(self.run)).position.total if has_checkpoint(self.run) else 0
+            if saved != (self._position.total if self._position else 0):
+                raise CheckpointError(
+                    f"Another process has gone on with '{self.run}' meanwhile. Start the same command again."
+                )
+            yield
 
     def _make_stages(self, recording: Recording, episodes: NDArray[np.int64]) -> list[Stage]:
         config, compute, processes = self.config, self.compute, self._processes
