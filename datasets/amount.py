@@ -66,21 +66,27 @@ class Quota:
     Args:
         sealed: what is already in shards.
         waiting: the finished episodes behind those.
+
+    Attributes:
+        episodes: how many of the first episodes make the amount.
+        missing: how many of those are not finished yet.
     """
 
     def __init__(self, amount: Amount, *, sealed: ShardSize, waiting: Mapping[int, ShardSize]) -> None:
         self._amount = amount
         self._waiting = {index: amount.of_size(size) for index, size in waiting.items()}
         self._sum = amount.of_size(sealed)
-        self.episodes = sealed.episodes
+        self.episodes, self.missing = sealed.episodes, 0
         self._extend()
 
     def finished(self, index: int, size: ShardSize) -> None:
         """Take notice of a finished episode."""
+        self.missing -= 1
         self._sum -= self._amount.most - self._amount.of_size(size)
         self._extend()
 
     def _extend(self) -> None:
         while self._sum < self._amount.count:
             self._sum += self._waiting.get(self.episodes, self._amount.most)
+            self.missing += self.episodes not in self._waiting
             self.episodes += 1

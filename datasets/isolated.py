@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from worldmodel.datasets.workers import end_with_parent, main_hidden
+from worldmodel.datasets.workers import check_patience, end_with_parent, main_hidden
 from worldmodel.errors import RecordingError, WorldModelError
 
 T = TypeVar("T")
@@ -28,9 +28,13 @@ class Isolated:
 
     Args:
         patience: longest time that a reading may go without yielding anything, s.
+
+    Raises:
+        WorldModelError: `patience` is not above 0, or not finite.
     """
 
     def __init__(self, *, patience: float) -> None:
+        check_patience(patience)
         self._patience = patience
         self._process: BaseProcess | None = None
         self._connection: Any = None

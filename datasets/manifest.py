@@ -87,7 +87,8 @@ class Provenance:
 
     Attributes:
         env: name of the environment, or what the recording was imported from.
-        env_arguments: the environment's arguments, a JSON object.
+        env_arguments: the environment's arguments, a JSON object; of what others made, which files it was read from:
+            their number, their bytes, and a hash of their names and sizes.
         cameras: who filmed; the first is the main one.
         channels: what each camera recorded.
         height, width: size of a frame, pixels.

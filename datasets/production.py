@@ -81,13 +81,12 @@ def produce(
 
 def _work(job: Job, amount: Amount, store: RecordingStore, crew: Crew, progress: Progress | None) -> None:
     quota = Quota(amount, sealed=store.sealed, waiting=store.waiting)
-    missing = quota.episodes - store.sealed.episodes - len(store.waiting)
-    if missing <= 0:
+    if not quota.missing:
         return
     store.reopen()
     total = sum(store.waiting.values(), store.sealed)
     done = frozenset({*range(store.sealed.episodes), *store.waiting})
-    count = min(crew.workers or len(os.sched_getaffinity(0)), missing)
+    count = min(crew.workers or cores(), quota.missing)
     frames = size = 0
     with Workers(job, count=count, done=done, patience=crew.patience) as workers:
         workers.allow(quota.episodes)
@@ -99,5 +98,10 @@ def _work(job: Job, amount: Amount, store: RecordingStore, crew: Crew, progress:
             if progress:
                 progress(Finished(index, frames, size, amount.of_size(total), amount.count, amount.unit))
             store.seal()
-            if total.episodes >= quota.episodes:
+            if not quota.missing:
                 return
+
+
+def cores() -> int:
+    """Return how many cores this process may use, or, where the system does not tell (macOS), how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -231,7 +231,9 @@ class Recording:
         self.close()
 
     def _locate(self, starts: NDArray[np.int64], row: int) -> tuple[Shard, int]:
-        index = int(np.searchsorted(starts, row, side="right")) - 1
+        """Return the shard with a row, and the shard's first row."""
+        # an episode of one frame has no action: where it is the last one, its row is that behind all rows
+        index = min(int(np.searchsorted(starts, row, side="right")), len(self._shards)) - 1
         return self._shards[index], int(starts[index])
 
 

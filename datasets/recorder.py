@@ -16,6 +16,7 @@ from worldmodel.datasets.manifest import Compression, Manifest, Provenance, Simu
 from worldmodel.datasets.policies import make_policy
 from worldmodel.datasets.production import Crew, Progress, produce
 from worldmodel.datasets.store import spool_episode
+from worldmodel.datasets.workers import check_patience
 from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Quality
@@ -79,8 +80,7 @@ class RecordConfig:
                 raise WorldModelError(f"{name} is {value}; expected at least {least}.")
         if not 0 <= self.seed < 2**63:
             raise WorldModelError(f"seed is {self.seed}; expected 0 to 2**63 - 1.")
-        if not self.patience > 0:
-            raise WorldModelError(f"patience is {self.patience}; expected more than 0 seconds.")
+        check_patience(self.patience)
         for channel in self.channels:
             if channel not in CHANNELS:
                 raise unknown_name("channel", channel, CHANNELS)

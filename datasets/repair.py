@@ -84,11 +84,12 @@ def repair(source: Path, out: Path, *, patience: float = PATIENCE, progress: Pro
     Raises:
         RecordingError: `source` has no manifest that can be read, nothing of it is whole, or `out` is not new
             or cannot be written.
+        WorldModelError: `patience` is not above 0, or not finite.
     """
-    manifest = _manifest(source)
+    manifest, out = _manifest(source), out.resolve()  # "." has no name to put another one beside
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RecordingError(f"'{out}' exists; expected a new folder. Choose another --out.")
-    if source.resolve() in out.resolve().parents:
+    if source.resolve() in out.parents:
         raise RecordingError(f"'{out}' lies inside the recording '{source}'. Choose another --out.")
     unfinished = out.with_name(out.name + ".partial")
     if unfinished.exists():

@@ -17,11 +17,12 @@ from worldmodel.datasets.recorder import model_sha256
 from worldmodel.datasets.schema import Segment
 from worldmodel.datasets.states import state_at
 from worldmodel.datasets.store import spool_episode
-from worldmodel.envs.channels import Channel
+from worldmodel.datasets.workers import check_patience
+from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Quality
 from worldmodel.envs.world import World
-from worldmodel.errors import RecordingError
+from worldmodel.errors import RecordingError, WorldModelError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class RerenderConfig:
     quality: Quality | None = None
     workers: int = 0
     patience: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("height", 8), ("width", 8), ("workers", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise WorldModelError(f"{name} is {value}; expected at least {least}.")
+        check_patience(self.patience)
+        for channel in self.channels:
+            if channel not in CHANNELS:
+                raise unknown_name("channel", channel, CHANNELS)
 
 
 def rerender(

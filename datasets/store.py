@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from worldmodel.config import flat
-from worldmodel.datasets.disk import sync
+from worldmodel.datasets.disk import lock, sync
 from worldmodel.datasets.manifest import MANIFEST, Manifest, Provenance, ShardEntry, sha256_of
 from worldmodel.datasets.schema import EpisodeStream
 from worldmodel.datasets.shard import Shard, StoredEpisode
@@ -199,6 +198,11 @@ class RecordingStore:
             for row in range(entry.episodes):
                 self.add(StoredEpisode(last, row))
         with disk_errors(self.folder):
+            # to the disk, before the shard that held them goes
+            for index in range(self.sealed.episodes - entry.episodes, self.sealed.episodes):
+                sync(spool_path(self.folder, index))
+            sync(self.folder / SPOOL)
+            sync(self.folder)
             self._manifest = replace(self._manifest, shards=self._manifest.shards[:-1])
             self._write(self._manifest)
             last.path.unlink()
@@ -307,15 +311,10 @@ class RecordingStore:
 
 def _lock(folder: Path) -> IO[str]:
     """Take the folder for this process, until the file returned is closed or the process ends."""
-    lock = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise RecordingError(
-            f"'{folder}' is in use by another recorder. Wait for it, or choose another --out."
-        ) from None
-    return lock
+    held = lock(folder)
+    if held is None:
+        raise RecordingError(f"'{folder}' is in use by another recorder. Wait for it, or choose another --out.")
+    return held
 
 
 def _refuse_difference(folder: Path, held: Provenance, asked: Provenance) -> None:
@@ -325,5 +324,5 @@ def _refuse_difference(folder: Path, held: Provenance, asked: Provenance) -> Non
         if name not in MAY_DIFFER and there != here:
             raise RecordingError(
                 f"'{folder}' cannot be continued: its {name} is {there!r}, this recording's would be {here!r}. "
-                "Use the same settings, or choose another --out."
+                "Use the same settings (for an import: the same files), or choose another --out."
             )

@@ -83,6 +83,7 @@ def verify(folder: Path, *, deep: bool = False, patience: float = PATIENCE, prog
 
     Raises:
         RecordingError: there is nothing like a recording in `folder`.
+        WorldModelError: `patience` is not above 0, or not finite.
     """
     started = time.perf_counter()
     if not (folder / MANIFEST).is_file() and not any([*folder.glob("*.h5"), *folder.glob(f"{SPOOL}/*.bin")]):

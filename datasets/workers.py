@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -24,6 +25,16 @@ POLL = 0.01  # how often a worker without an episode asks for one, s
 # Plays the episodes that it is given, in a process of its own: `(episodes, finished, beat) -> None`. It calls
 # `finished(index, bytes)` after each episode and `beat()` whenever it has got on.
 Job = Callable[[Iterator[int], Callable[[int, int], None], Callable[[], None]], None]
+
+
+def check_patience(patience: float) -> None:
+    """Refuse a time that nobody can wait for, s.
+
+    Raises:
+        WorldModelError: it is not above 0, or not finite.
+    """
+    if not 0 < patience < math.inf:
+        raise WorldModelError(f"patience is {patience}; expected more than 0 seconds, and a finite number of them.")
 
 
 @dataclass(frozen=True)

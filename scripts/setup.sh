@@ -10,8 +10,7 @@ browser_packages=(chromium chromium-driver) # Debian's names; Ubuntu has Chromiu
 # setup [dev]: all that the command line needs; with `dev`, also the tools that scripts/test runs.
 setup() {
     trap 'exit 130' INT # pip and apt answer Ctrl-C with an exit status like that of any failure
-    mkdir -p .venv
-    exec 9>>.venv/.setup-lock # two first runs at once would write into one .venv
+    exec 9>>scripts/setup.sh # nothing is appended: two first runs at once would write into one .venv
     flock --nonblock 9 || { say "Waiting for another setup in this folder"; flock 9; }
     install_packages "${1:-}"
     install_libraries

@@ -59,12 +59,12 @@ def import_recording(
     Args:
         sources: files, folders or ids; several videos, patterns among them, become an episode each.
         format: one of `FORMATS`, or "auto".
-        resume: continue an import that was stopped.
+        resume: continue an import of the same sources that was stopped.
         progress: called after each piece of an episode.
 
     Raises:
         WorldModelError: the sources are missing, unclear, broken or do not fit; a package is missing; `out` is in
-            use or of another recording; a full disk. What was finished is kept, for `resume`.
+            use or of other sources; a full disk. What was finished is kept, for `resume`.
         KeyboardInterrupt: Ctrl-C. What was finished is kept, for `resume`.
     """
     sources = expand(sources)
@@ -83,10 +83,10 @@ def import_recording(
 
 
 def _copy(source: Source, store: RecordingStore, progress: Progress | None) -> None:
-    if store.sealed.episodes + len(store.waiting) < len(source.episodes):
+    finished = {*range(store.sealed.episodes), *store.waiting}
+    if any(episode.index not in finished for episode in source.episodes):
         store.reopen()
     told = _Count(source.frames, progress)
-    finished = {*range(store.sealed.episodes), *store.waiting}
     for episode in source.episodes:
         if episode.index in finished:
             told.done += episode.length
@@ -119,7 +119,8 @@ def export_recording(
     chosen = find_format(format)
     if lossy and not chosen.has_video:
         raise WorldModelError(f"--lossy is about videos; {format} keeps pictures as they are. Leave it out.")
-    partial = out.with_name(out.name + ".partial")
+    out = out.resolve()  # "." has no name
+    partial = out.parent / (out.name + ".partial")
     for path, why in ((out, "exists already"), (partial, "is left from an export that was killed")):
         if path.exists() or path.is_symlink():
             raise WorldModelError(f"'{path}' {why}. Remove it, or choose another --out.")

@@ -125,6 +125,12 @@ class _Files:
             config,
             seconds=1 / self.fps,
             bounds=self._bounds(actuators),
+            files=[
+                path
+                for part in ("meta", "data", "videos")
+                for path in sorted((self.folder / part).rglob("*"))
+                if path.is_file()
+            ],
         )
         cameras = {picture_column("rgb", names[key]): _Camera(key, config) for key in shapes}
         reward = "next.reward" if "next.reward" in self.features else ""

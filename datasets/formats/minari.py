@@ -143,6 +143,7 @@ def _foreign(episodes: list[Any], metadata: dict[str, Any], data: Path, config: 
         config,
         seconds=seconds,
         bounds=_bounds(action, episodes, data),
+        files=[data / METADATA, data / MAIN],
     )
     packed = {name for name in cameras if dataset_spaces.jpeg_encoding and storage.is_image_space(boxes[name])}
 

@@ -179,7 +179,9 @@ def _foreign(demos: list[Any], data: Any, path: Path, config: SourceConfig) -> S
     seconds, notes = frame_seconds(config, _control_freq(data))
     actions = (piece for demo in demos for piece in in_pieces(part(demo["actions"]), len(demo["actions"])))
     bounds = bounds_of(f"'{path}'", actuators, actions)
-    provenance = foreign_provenance(f"robomimic:{path.stem}", cameras, config, seconds=seconds, bounds=bounds)
+    provenance = foreign_provenance(
+        f"robomimic:{path.stem}", cameras, config, seconds=seconds, bounds=bounds, files=[path]
+    )
 
     def episode(index: int, demo: Any) -> SourceEpisode:
         whole = "next_obs" in demo  # without it nothing shows what the last action led to

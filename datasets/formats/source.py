@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -155,6 +156,7 @@ def foreign_provenance(
     *,
     seconds: float,
     bounds: tuple[NDArray[Any], NDArray[Any]],
+    files: Sequence[Path],
 ) -> Provenance:
     """Return the provenance of a data set that somebody else made, one action to a frame.
 
@@ -162,6 +164,7 @@ def foreign_provenance(
         pictures: names of the cameras, and `(H, W, 3)` of each as the data set has it.
         seconds: time between two frames, s.
         bounds: lowest and highest action, `[A]` each.
+        files: all that it lies in, in an order that does not change.
 
     Raises:
         WorldModelError: the cameras' pictures differ in size, and `config` does not bring them to one.
@@ -174,7 +177,7 @@ def foreign_provenance(
     height, width = next(iter(sizes.values()))
     return Provenance(
         env=env,
-        env_arguments="{}",
+        env_arguments=_files_text(files),
         cameras=tuple(Camera(name) for name in pictures),
         channels=("rgb",),
         height=config.height or height,
@@ -191,6 +194,13 @@ def foreign_provenance(
         software=Software.here(),
         command=command_line(),
     )
+
+
+def _files_text(files: Sequence[Path]) -> str:
+    """Tell files from any others by their names and sizes, as a JSON object, whatever folder they are in."""
+    sizes = [(path.name, path.stat().st_size) for path in files]
+    sha256 = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
+    return json.dumps({"files": len(sizes), "bytes": sum(size for _, size in sizes), "sha256": sha256})
 
 
 def frame_seconds(config: SourceConfig, told: float | None) -> tuple[float, tuple[str, ...]]:

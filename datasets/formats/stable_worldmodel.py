@@ -158,7 +158,9 @@ def _foreign(file: Any, spans: list[tuple[int, int]], path: Path, config: Source
     seconds, notes = frame_seconds(config, None)
     real = (piece for offset, length in spans for piece in in_pieces(part(action, offset), length - 1))
     bounds = bounds_of(f"'{path}'", action.shape[1], real)
-    provenance = foreign_provenance(f"stable-worldmodel:{path.stem}", cameras, config, seconds=seconds, bounds=bounds)
+    provenance = foreign_provenance(
+        f"stable-worldmodel:{path.stem}", cameras, config, seconds=seconds, bounds=bounds, files=[path]
+    )
 
     def episode(index: int, offset: int, length: int) -> SourceEpisode:
         columns = foreign_columns(

@@ -64,7 +64,12 @@ def open_source(paths: Sequence[Path], config: SourceConfig) -> Iterator[Source]
     seconds = 1 / (config.fps or clips[0].fps)
     nothing = np.zeros(0)
     provenance = foreign_provenance(
-        f"video:{paths[0].name}", {"video": (SIDE, SIDE, 3)}, size, seconds=seconds, bounds=(nothing, nothing)
+        f"video:{paths[0].name}",
+        {"video": (SIDE, SIDE, 3)},
+        size,
+        seconds=seconds,
+        bounds=(nothing, nothing),
+        files=paths,
     )
 
     def episode(index: int, clip: Clip) -> SourceEpisode:

@@ -94,6 +94,18 @@ def test_what_is_there_already_counts() -> None:
     assert Quota(amount(frames=1), sealed=sealed, waiting=waiting).episodes == 2
 
 
+def test_what_waits_beyond_the_amount_is_not_missing_less() -> None:
+    quota = Quota(amount(episodes=11), sealed=ShardSize(10, 100, 180), waiting=dict.fromkeys((11, 12, 13), FULL))
+    assert (quota.episodes, quota.missing) == (11, 1)
+    quota.finished(10, FULL)
+    assert (quota.episodes, quota.missing) == (11, 0)
+    quota = Quota(amount(frames=30), sealed=ShardSize(1, 10, 18), waiting={3: FULL})
+    assert (quota.episodes, quota.missing) == (3, 2)
+    quota.finished(1, frames_only(4))  # the amount reaches to the one that waits
+    assert (quota.episodes, quota.missing) == (4, 1)
+    assert Quota(amount(frames=5), sealed=ShardSize(1, 10, 18), waiting={3: FULL}).missing == 0
+
+
 def shortest(wanted: Amount, lengths: list[ShardSize]) -> int:
     """Return how many of the first episodes make the amount."""
     sums = np.cumsum([wanted.of_size(size) for size in lengths])
@@ -120,6 +132,7 @@ def test_exactly_the_shortest_prefix_is_played_whatever_finishes_first(unit: str
         wanted, sealed=sum(lengths[:sealed], NOTHING), waiting={index: lengths[index] for index in sorted(left)}
     )
     played = left | set(range(sealed))
+    assert quota.missing == len(set(range(quota.episodes)) - played)
     playing: list[int] = []
     following = 0
     while True:
@@ -132,5 +145,6 @@ def test_exactly_the_shortest_prefix_is_played_whatever_finishes_first(unit: str
         index = playing.pop(int(rng.integers(len(playing))))
         played.add(index)
         quota.finished(index, lengths[index])
+        assert quota.missing == len(set(range(quota.episodes)) - played)
     assert played == set(range(expected))
     assert quota.episodes == expected

@@ -17,7 +17,7 @@ import pytest
 from worldmodel.datasets.clips import ClipBatch, Clips
 from worldmodel.datasets.manifest import Camera, Provenance
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.schema import ACTION_COLUMNS, FRAME_COLUMNS, Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError, WorldModelError
 
@@ -139,6 +139,32 @@ def test_video_without_actions_has_clips_too(tmp_path: Path, provenance: Provena
         batch = Clips(recording, np.arange(1), length=3).take(np.arange(3))
         assert batch.actions.shape == (3, 2, 1, 0)
         assert np.array_equal(batch.frames[2], episode.frames[2:])
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_last_episode_of_one_frame_gives_no_clip(
+    tmp_path: Path, provenance: Provenance, make_episode: MakeEpisode
+) -> None:
+    first, last = make_episode(0), make_episode(1)
+    last = replace(
+        last,
+        pictures={name: rows[:1] for name, rows in last.pictures.items()},
+        **{name: getattr(last, name)[:1] for name in FRAME_COLUMNS},
+        **{name: getattr(last, name)[:0] for name in ACTION_COLUMNS},
+    )
+    with RecordingStore(tmp_path / "out", provenance, resume=False) as store:
+        for episode in (first, last):
+            store.add(episode)
+        store.finish(1.0)
+    with Recording.open(tmp_path / "out") as recording:
+        clips = Clips(recording, np.arange(2), length=3)
+        assert len(clips) == 3
+        batch = clips.take(np.arange(3))
+        for start in range(3):
+            assert np.array_equal(batch.frames[start], first.frames[start : start + 3])
+            assert np.array_equal(batch.actions[start].reshape(-1, 2), first.actions[3 * start : 3 * start + 6])
+        with pytest.raises(RecordingError, match="the longest has 1"):
+            Clips(recording, np.array([1]), length=2)
 
 
 def _take_in_child(clips: Clips, answer: Any) -> None:

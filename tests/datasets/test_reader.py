@@ -17,7 +17,7 @@ import pytest
 
 from worldmodel.datasets.manifest import MANIFEST, Camera, Manifest, Provenance
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.schema import Episode, whole_episode
+from worldmodel.datasets.schema import ACTION_COLUMNS, FRAME_COLUMNS, Episode, whole_episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.errors import RecordingError, WorldModelError
 
@@ -81,6 +81,35 @@ def test_its_index_takes_arrays_and_not_an_object_for_each_episode(by_hand: Path
             column = getattr(recording, name)
             assert isinstance(column, np.ndarray)
             assert (column.dtype, column.shape) == (np.int64, (rows,))
+
+
+@pytest.mark.parametrize("shards", ["one", "several"])
+def test_a_last_episode_of_one_frame_has_no_actions(
+    shards: str, tmp_path: Path, provenance: Provenance, make_episode: MakeEpisode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shards == "several":
+        monkeypatch.setattr("worldmodel.datasets.store.SHARD_BYTES", 1)
+    last = make_episode(1)
+    last = replace(
+        last,
+        pictures={name: rows[:1] for name, rows in last.pictures.items()},
+        **{name: getattr(last, name)[:1] for name in FRAME_COLUMNS},
+        **{name: getattr(last, name)[:0] for name in ACTION_COLUMNS},
+    )
+    with RecordingStore(tmp_path / "out", provenance, resume=False) as store:
+        for episode in (make_episode(0), last):
+            store.add(episode)
+        store.finish(1.0)
+    with Recording.open(tmp_path / "out") as recording:
+        assert len(recording.manifest.shards) == (1 if shards == "one" else 2)
+        start, stop = recording.action_start[1:].tolist()
+        assert recording.read_actions(start, stop).shape == (0, 2)
+        assert recording.read_rewards(start, stop).shape == (0,)
+        assert recording.rewards_in(np.arange(2)).shape == (6,)
+        out = np.empty((2, 1, 8, 8, 3), np.uint8)
+        recording.read_clips(np.array([5, 0]), out)
+        assert np.array_equal(out, [last.frames, make_episode(0).frames[:1]])
+        assert_same(recording.episode(1), last)
 
 
 def test_frames_with_a_stride_are_those_of_the_episode(by_hand: Path, make_episode: MakeEpisode) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldmodel.datasets.production import Finished
+from worldmodel.datasets.production import Finished, cores
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.schema import Ending
+from worldmodel.datasets.store import RecordingStore
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.world import State
@@ -107,6 +108,30 @@ def test_resuming_what_is_finished_does_nothing(
     assert shard_hashes(tmp_path / "out") == before
 
 
+def test_a_gap_is_filled_though_enough_episodes_wait_behind_it(
+    reacher_config: RecordConfig, tmp_path: Path, shard_hashes: Hashes
+) -> None:
+    out, config = tmp_path / "out", replace(reacher_config, frames=None, workers=1)
+    record(replace(config, episodes=5), tmp_path / "whole")
+    record(replace(config, episodes=1), out)
+    with Recording.open(tmp_path / "whole") as whole, RecordingStore(out, whole.provenance, resume=True) as store:
+        store.reopen()
+        for index in (2, 3, 4):  # as after a kill of a recorder of which one worker was slower than the others
+            store.add(whole.stream(index))
+    told: list[Finished] = []
+    record(replace(config, episodes=2), out, resume=True, progress=told.append)
+    assert [finished.episode for finished in told] == [1]
+    assert shard_hashes(out) == shard_hashes(tmp_path / "whole")
+
+
+def test_cores_are_counted_where_the_system_does_not_tell_which_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cores() >= 1
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # as on macOS
+    for there, count in ((8, 8), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda there=there: there)
+        assert cores() == count
+
+
 def test_a_script_may_record_at_its_top_level(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -161,9 +186,18 @@ def test_an_unknown_name_is_refused_before_a_folder_is_made(
 
 
 @pytest.mark.parametrize(
-    "change", [{"episode_frames": 1}, {"steps_per_frame": 0}, {"width": 7}, {"workers": -1}, {"seed": -1}]
+    "change",
+    [
+        {"episode_frames": 1},
+        {"steps_per_frame": 0},
+        {"width": 7},
+        {"workers": -1},
+        {"seed": -1},
+        {"patience": 0.0},
+        {"patience": float("inf")},
+    ],
 )
-def test_a_number_out_of_range_is_refused(change: dict[str, int]) -> None:
+def test_a_number_out_of_range_is_refused(change: dict[str, float]) -> None:
     (name,) = change
     with pytest.raises(WorldModelError, match=f"{name} is {change[name]}; expected"):
         RecordConfig(**change)  # type: ignore[arg-type]

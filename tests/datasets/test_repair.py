@@ -20,7 +20,7 @@ from worldmodel.datasets.repair import repair
 from worldmodel.datasets.schema import Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.datasets.verify import verify
-from worldmodel.errors import RecordingError
+from worldmodel.errors import RecordingError, WorldModelError
 
 MakeEpisode = Callable[[int], Episode]
 Hashes = Callable[[Path], dict[str, str]]
@@ -69,6 +69,27 @@ def test_a_whole_recording_is_copied_bit_for_bit(
     old, new = Manifest.read(by_hand), Manifest.read(tmp_path / "new")
     assert new.provenance.command.startswith(old.provenance.command + "; ")
     assert replace(new, provenance=replace(new.provenance, command=old.provenance.command)) == old
+
+
+def test_the_folder_where_one_stands_is_told_apart_as_any_other(
+    by_hand: Path, tmp_path: Path, shard_hashes: Hashes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(by_hand)
+    with pytest.raises(RecordingError, match="exists; expected a new folder"):
+        repair(by_hand, Path("."))
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    repair(by_hand, Path("."))
+    assert shard_hashes(tmp_path / "new") == shard_hashes(by_hand)
+
+
+@pytest.mark.parametrize("patience", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_patience_that_is_none_is_refused(patience: float, by_hand: Path, tmp_path: Path) -> None:
+    with pytest.raises(WorldModelError, match=f"patience is {patience}; expected more than 0"):
+        repair(by_hand, tmp_path / "new", patience=patience)
+    with pytest.raises(WorldModelError, match=f"patience is {patience}; expected more than 0"):
+        verify(by_hand, patience=patience)
+    assert [path.name for path in tmp_path.iterdir()] == [by_hand.name]
 
 
 def test_a_damaged_chunk_costs_the_episodes_in_it_and_no_others(

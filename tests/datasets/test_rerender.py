@@ -13,7 +13,7 @@ from worldmodel.datasets.manifest import MANIFEST, Manifest
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.rerender import RerenderConfig, rerender
-from worldmodel.errors import RecordingError
+from worldmodel.errors import RecordingError, WorldModelError
 
 Hashes = Callable[[Path], dict[str, str]]
 
@@ -51,6 +51,21 @@ def test_at_another_size_it_is_what_recording_at_that_size_gives(
                 large.episode(index).columns(), expected.episode(index).columns(), strict=True
             ):
                 assert np.array_equal(held, wanted), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"height": 0}, {"width": -3}, {"height": 7}, {"workers": -1}, {"patience": 0.0}, {"patience": float("nan")}],
+)
+def test_a_number_out_of_range_is_refused(change: dict[str, float]) -> None:
+    (name,) = change
+    with pytest.raises(WorldModelError, match=f"{name} is {change[name]}; expected"):
+        RerenderConfig(**change)  # type: ignore[arg-type]
+
+
+def test_an_unknown_channel_is_refused() -> None:
+    with pytest.raises(WorldModelError, match="Unknown channel 'heat'"):
+        RerenderConfig(channels=("rgb", "heat"))  # type: ignore[arg-type]
 
 
 def test_another_model_is_refused(reacher: Path, tmp_path: Path) -> None:

@@ -79,6 +79,29 @@ def test_an_interruption_does_not_show_in_the_shards(
         assert [recording.episode(index).index for index in range(5)] == list(range(5))
 
 
+def test_episodes_are_on_the_disk_before_the_shard_that_they_leave_goes(
+    folder: Path, provenance: Provenance, make_episode: MakeEpisode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(folder, provenance, make_episode, range(3))
+    synced: list[Path] = []
+
+    def sync(path: Path) -> None:
+        assert len(Manifest.read(folder).shards) == 2 or path in (folder, folder / f"{MANIFEST}.partial")
+        synced.append(path)
+
+    with RecordingStore(folder, provenance, resume=True) as store:
+        monkeypatch.setattr("worldmodel.datasets.store.sync", sync)
+        store.reopen()
+    assert synced == [
+        spool_path(folder, 2),
+        folder / "spool",
+        folder,
+        folder / f"{MANIFEST}.partial",
+        folder,
+    ]
+    assert len(Manifest.read(folder).shards) == 1
+
+
 def test_episodes_that_come_in_another_order_make_the_same_shards(
     folder: Path, provenance: Provenance, make_episode: MakeEpisode, shard_hashes: Hashes, expected: dict[str, str]
 ) -> None:

@@ -25,7 +25,7 @@ class Command:
         sources: videos, which become an episode each; or one dataset: its file, its folder, or its id in Minari.
         out: folder for the recording.
         format: of the sources; "auto" looks at them.
-        resume: continue what the folder holds.
+        resume: continue what the folder holds of the same sources.
     """
 
     sources: Annotated[tuple[str, ...], tyro.conf.Positional]

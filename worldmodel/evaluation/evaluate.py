@@ -290,7 +290,7 @@ def as_seen_by(model: WorldModel, recording: Recording, *, shifted: bool = False
         )
     differs = [name for name in held if held[name] != given[name] and not (shifted and name in SHIFTED)]
     if differs:
-        could_be = "env_arguments" in differs and set(differs) <= set(SHIFTED)
+        could_be = held["env"] in TASKS and "env_arguments" in differs and set(differs) <= set(SHIFTED)
         name = "env_arguments" if could_be else differs[0]
         remedy = ", or plan with --shifted, for a world that differs from it." if could_be else "."
         raise WorldModelError(

@@ -69,7 +69,7 @@ def make_episode(index: int, steps: int, provenance: Provenance) -> Episode:
 def record(tmp_path: Path, provenance: Provenance) -> Record:
     """Write a recording of two cameras."""
 
-    def write(steps: tuple[int, ...] = STEPS, **differs: object) -> Recording:
+    def write(steps: tuple[int, ...] = STEPS, *, folder: str = "recording", **differs: object) -> Recording:
         told = replace(
             provenance,
             **{
@@ -80,13 +80,12 @@ def record(tmp_path: Path, provenance: Provenance) -> Record:
                 **differs,
             },
         )
-        folder = tmp_path / "recording"
-        with RecordingStore(folder, told, resume=False) as store:
+        with RecordingStore(tmp_path / folder, told, resume=False) as store:
             for index, count in enumerate(steps):
                 episode = make_episode(index, count, told)
                 store.add(episode)
             store.finish(seconds=1.0)
-        return Recording.open(folder)
+        return Recording.open(tmp_path / folder)
 
     return write
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -151,6 +154,18 @@ def test_what_exists_is_not_written_over(record: Record, tmp_path: Path) -> None
         export_recording(recording, tmp_path / "b.h5", format="stable-worldmodel")
 
 
+@pytest.mark.parametrize("out", [".", "..", "/", "nothing/.."])
+def test_a_folder_without_a_name_of_its_own_exists_already(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    recording = record((3,))
+    before = set(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorldModelError, match="exists already"):
+        export_recording(recording, Path(out), format="stable-worldmodel")
+    assert set(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_export_that_is_stopped_leaves_nothing(record: Record, tmp_path: Path, format: str) -> None:
     recording = record((3, 300))
@@ -197,6 +212,46 @@ def test_an_import_that_is_stopped_goes_on(record: Record, assert_equal: AssertE
     )
     assert told[-1] == (recording.frames, recording.frames)
     assert_equal(Recording.open(tmp_path / "back"), recording)
+
+
+@pytest.mark.parametrize("format", DATASETS)
+def test_an_import_does_not_go_on_with_other_files_of_that_name(record: Record, tmp_path: Path, format: str) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > 60:
+            raise KeyboardInterrupt
+
+    sources = []
+    for name, steps in (("one", (12, 220, 6)), ("other", (12, 220, 60))):
+        recording = record(steps, folder=name, steps_per_frame=1)
+        sources.append(tmp_path / f"from-{name}" / NAMES[format])
+        export_recording(recording, sources[-1], format=format)
+        forget(sources[-1], format)
+    one, other = sources
+    with pytest.raises(KeyboardInterrupt):
+        import_recording([str(one)], tmp_path / "back", progress=stop)
+    told = r"its env_arguments is '{\"files\": \d+, \"bytes\": .*this recording's would be.*the same files"
+    with pytest.raises(WorldModelError, match=told):
+        import_recording([str(other)], tmp_path / "back", resume=True)
+    shutil.move(one, tmp_path / NAMES[format])  # they may lie elsewhere by now
+    import_recording([str(tmp_path / NAMES[format])], tmp_path / "back", resume=True)
+    back = Recording.open(tmp_path / "back")
+    assert np.diff(back.frame_start).tolist() == [13, 221, 7]
+    assert str(tmp_path) not in back.provenance.env_arguments
+    with pytest.raises(WorldModelError, match=told):
+        import_recording([str(other)], tmp_path / "back", resume=True)
+
+
+def forget(path: Path, format: str) -> None:
+    """Take out of an export that it is ours."""
+    if format == "lerobot":
+        (path / "meta/worldmodel.json").unlink()
+    elif format == "minari":
+        metadata = json.loads((path / "data/metadata.json").read_text())
+        del metadata["worldmodel"]
+        (path / "data/metadata.json").write_text(json.dumps(metadata))
+    else:
+        with h5py.File(path, "a") as file:
+            del (file["data"] if format == "robomimic" else file).attrs["worldmodel"]
 
 
 def test_a_recording_of_ours_is_restored_as_it_was(record: Record, tmp_path: Path) -> None:

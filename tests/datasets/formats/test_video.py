@@ -64,6 +64,28 @@ def test_rates_that_differ_are_named(tmp_path: Path) -> None:
         import_recording([str(path) for path in paths], tmp_path / "out")
 
 
+def test_an_import_goes_on_with_the_same_videos_alone(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    for folder, frames in (("one", 12), ("other", 20)):
+        (tmp_path / folder).mkdir()
+        for name in ("0.mp4", "1.mp4"):
+            write(tmp_path / folder / name, frames=frames)
+    one, other = (str(tmp_path / folder / "*.mp4") for folder in ("one", "other"))
+    with pytest.raises(KeyboardInterrupt):
+        import_recording([one], tmp_path / "out", progress=stop)
+    told = r"its env_arguments is '{\"files\": 2, .* would be '{\"files\": 2, .*an import: the same files"
+    with pytest.raises(WorldModelError, match=told):
+        import_recording([other], tmp_path / "out", resume=True)
+    write(tmp_path / "one/2.mp4")
+    with pytest.raises(WorldModelError, match=r'would be \'{"files": 3, '):
+        import_recording([one], tmp_path / "out", resume=True)
+    import_recording([str(tmp_path / "one/[01].mp4")], tmp_path / "out", resume=True)
+    assert np.diff(Recording.open(tmp_path / "out").frame_start).tolist() == [12, 12]
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
