@@ -16,8 +16,8 @@ from worldmodel.datasets.schema import SEGMENT_FRAMES, Ending, Segment, picture_
 from worldmodel.envs.channels import CHANNELS, Channel
 from worldmodel.envs.exploration import Policy
 from worldmodel.envs.renderer import Quality, Renderer, RendererConfig
-from worldmodel.envs.world import DIVERGED, Outcome, World
-from worldmodel.errors import RecordingError
+from worldmodel.envs.world import Outcome, World
+from worldmodel.errors import RecordingError, WorldModelError
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def play_episode(
         part.act(action, outcome)
         ending = _ending(outcome)
         if steps % steps_per_frame == 0 or ending is not Ending.LIMIT:
-            _refuse_divergence(world, index, steps)
+            _check_alive(world, index, steps)
             part.shoot(steps)
             shot += 1
             beat()
@@ -208,15 +208,11 @@ class _Part:
         return segment
 
 
-def _refuse_divergence(world: World, episode: int, step: int) -> None:
-    """MuJoCo puts a simulation that diverges back to its start, without a word but for these counters."""
-    numbers = world.data.warning.number.tolist()
-    for warning in DIVERGED:
-        if numbers[warning.value]:
-            raise RecordingError(
-                f"Episode {episode}: the simulation diverged by control step {step} ({warning.name}). "
-                "Use a smaller time step in the model, or gentler actions."
-            )
+def _check_alive(world: World, episode: int, step: int) -> None:
+    try:
+        world.check_alive()
+    except WorldModelError as error:
+        raise RecordingError(f"Episode {episode}, by control step {step}: {error}") from error
 
 
 def _ending(outcome: Outcome) -> Ending:

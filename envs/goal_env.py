@@ -101,6 +101,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if np.shape(action) != self.action_space.shape or not np.isfinite(action).all():
             raise WorldModelError(f"Action {action} is not one of {self.action_space}: expected finite numbers in it.")
         self.task.step(action)
+        self.task.check_alive()
         self._steps += 1
         info = self._info()
         return self._observe(), -info["distance"], False, self._steps >= self.task.max_steps, info

@@ -70,9 +70,13 @@ class Renderer:
         self._model = model
         self._camera = find_camera(model, config.camera)
         self._gl, self.backend = make_context(config.width, config.height)
-        self._gl.make_current()
-        self.gl_renderer = _gl_renderer_name()
-        self._context = _draw_context(model, config)
+        try:
+            self._gl.make_current()
+            self.gl_renderer = _gl_renderer_name()
+            self._context = _draw_context(model, config)
+        except BaseException:
+            self._gl.free()
+            raise
         self._free = weakref.finalize(self, _free, self._gl, self._context)
         atexit.register(self._free)  # must run before EGL ends itself, which it does at exit too
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)

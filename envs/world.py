@@ -122,7 +122,23 @@ class World(ABC):
 
     @abstractmethod
     def step(self, action: Action) -> Outcome:
-        """Advance one control step with `action [A]`, within the bounds."""
+        """Advance one control step with `action [A]`, within the bounds; `check_alive` tells whether that went well."""
+
+    def check_alive(self) -> None:
+        """Refuse a simulation that has diverged since it was last reset.
+
+        MuJoCo puts such a one back to its start, without a word but for its counters of warnings.
+
+        Raises:
+            WorldModelError: it has diverged.
+        """
+        numbers = self.data.warning.number.tolist()
+        for warning in DIVERGED:
+            if numbers[warning.value]:
+                raise WorldModelError(
+                    f"The simulation diverged ({warning.name}): its numbers grew beyond bounds; expected them to stay "
+                    "finite. Use a smaller time step in the model, or gentler actions."
+                )
 
     def explorer(self) -> Policy:
         """Return a policy that shows what this world can do; coloured noise where there is none of its own."""

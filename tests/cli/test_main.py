@@ -161,6 +161,21 @@ def test_info_prints_the_numbers(capsys: pytest.CaptureFixture[str], reacher: Pa
         assert part in text
 
 
+def test_recordings_of_one_name_are_not_shown_in_one_folder(
+    capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path
+) -> None:
+    twins = [tmp_path / name / "recording" for name in "ab"]
+    for twin in twins:
+        shutil.copytree(reacher, twin)
+    out = tmp_path / "out"
+    error = error_of(capsys, ["view", "data", *map(str, twins), "--out", str(out)])
+    assert "both called 'recording'" in error
+    assert "leave out --out" in error
+    assert not out.exists()
+    assert run(["view", "data", str(twins[0]), str(reacher), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["reacher", "recording"]
+
+
 def test_train_resume_plan_and_view(
     capsys: pytest.CaptureFixture[str], reacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,5 +217,5 @@ class Exploding(ByHand):
 
 def test_a_simulation_that_diverges_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log where it runs
-    with pytest.raises(RecordingError, match=r"Episode 4: the simulation diverged by control step 6 .*time step"):
+    with pytest.raises(RecordingError, match=r"Episode 4, by control step 6: The simulation diverged .*time step"):
         play(Exploding(), 4)

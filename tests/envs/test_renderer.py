@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from worldmodel.envs.gl import is_software, make_context
+from worldmodel.envs.gl import GLContext, is_software, make_context
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Quality, Renderer, RendererConfig, find_camera
 from worldmodel.errors import RendererError, WorldModelError
@@ -251,6 +251,29 @@ def test_what_cannot_be_drawn_into_is_refused(scene: tuple[mujoco.MjModel, mujoc
 def test_frames_too_large_for_opengl_are_refused(scene: tuple[mujoco.MjModel, mujoco.MjData]) -> None:
     with pytest.raises(RendererError, match="100000 x 100000"):
         Renderer(RendererConfig(100_000, 100_000), model=scene[0])
+
+
+def test_a_context_that_cannot_draw_is_freed(
+    scene: tuple[mujoco.MjModel, mujoco.MjData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = scene
+    made: list[GLContext] = []
+    freed: set[int] = set()
+
+    def make(width: int, height: int) -> tuple[GLContext, str]:
+        context, backend = make_context(min(width, 64), min(height, 64))
+        number, free = len(made), context.free
+        made.append(context)
+        monkeypatch.setattr(context, "free", lambda: (freed.add(number), free()))
+        return context, backend
+
+    monkeypatch.setattr("worldmodel.envs.renderer.make_context", make)
+    with Renderer(RendererConfig(16, 24), model=model) as renderer:
+        before = renderer.draw(data)
+        with pytest.raises(RendererError, match="100000 x 100000"):
+            Renderer(RendererConfig(100_000, 100_000), model=model)
+        assert freed == {1}
+        assert np.array_equal(renderer.draw(data), before)
 
 
 def test_no_geom_is_dropped_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -158,6 +159,16 @@ def test_time_passes_by_the_control_step_and_ends_the_episode(env: GoalEnv) -> N
         assert not terminated
         assert truncated == (step == env.task.max_steps)
         assert env.task.data.time == pytest.approx(step * env.task.control_seconds)
+
+
+def test_a_simulation_that_diverges_is_told(env: GoalEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log where it runs
+    env.reset(seed=0)
+    env.data.qvel[:] = 1e13
+    with pytest.raises(WorldModelError, match="diverged"):
+        env.step(np.zeros_like(env.task.low))
+    env.reset(seed=0)
+    env.step(np.zeros_like(env.task.low))
 
 
 def bang_bang(task: Task, count: int) -> np.ndarray:

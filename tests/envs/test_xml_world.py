@@ -89,3 +89,21 @@ def test_what_mujoco_refuses_is_told_with_its_words(tmp_path: Path, text: str, a
     path.write_text(text)
     with pytest.raises(WorldModelError, match=rf"cannot load '.*broken\.xml': .*{answer}"):
         make_world(str(path))
+
+
+def test_a_simulation_that_diverges_is_refused_until_the_next_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log where it runs
+    world = world_of(tmp_path, model(rest='<actuator><motor joint="j" gear="1e15"/></actuator>'))
+    still, hard = np.zeros(1, np.float32), np.ones(1, np.float32)
+    world.reset(np.random.default_rng(0))
+    world.step(still)
+    world.check_alive()
+    for _ in range(2):
+        world.step(hard)
+        with pytest.raises(WorldModelError, match=r"diverged \(mjWARN_BADQACC\).*time step"):
+            world.check_alive()
+    world.reset(np.random.default_rng(0))
+    world.step(still)
+    world.check_alive()

@@ -98,3 +98,14 @@ def test_another_world_is_refused(env: WorldEnv, model: WorldModel, cpu: Compute
     model.interface = replace(model.interface, **change)
     with pytest.raises(WorldModelError, match=f"does not fit this environment: its {next(iter(change))} is"):
         Agent(TO_EARN, model=model, compute=cpu, seed=0, env=env)
+
+
+def test_a_simulation_that_diverges_is_told(env: WorldEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log where it runs
+    env.reset(seed=0)
+    still = np.zeros(env.action_space.shape or (), np.float32)
+    env.world.data.qvel[:] = 1e13
+    with pytest.raises(WorldModelError, match=r"diverged \(mjWARN_BADQVEL\)"):
+        env.step(still)
+    env.reset(seed=0)
+    env.step(still)

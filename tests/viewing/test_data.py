@@ -7,10 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.schema import Episode
-from worldmodel.viewing.data import film_grid, view_recording
+from worldmodel.viewing.data import film_grid, read_frames_at, view_recording
 from worldmodel.viewing.pictures import GAP, LABEL_HEIGHT
 
 
@@ -45,3 +46,35 @@ def test_a_film_that_has_ended_rests_on_its_last_frame() -> None:
         assert np.array_equal(held[: len(frames)], frames)
         assert (held[len(frames) :] == frames[-1]).all()
     assert (grid[:, height:, 160:] == 255).all()
+
+
+def test_long_episodes_are_shown_faster_in_bounded_memory(
+    by_hand: Path, make_episode: Callable[[int], Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed: list[np.ndarray] = []
+    monkeypatch.setattr("worldmodel.viewing.data.write_video", lambda _, frames, fps: filmed.append(frames))
+    with Recording.open(by_hand) as recording:
+        sheets = []
+        for room in (6, 3):  # frames of the longest episode, all of which has 6
+            monkeypatch.setattr("worldmodel.viewing.data.FILM_BYTES", room * 7 * 160 * 160 * 3)
+            picture, *_ = view_recording(recording, tmp_path / str(room))
+            sheets.append(picture.read_bytes())
+    whole, fast = filmed
+    assert (len(whole), len(fast)) == (6, 3)
+    assert sheets[0] == sheets[1]
+    for film, stride in ((whole, 1), (fast, 2)):
+        for place in range(7):
+            top, left = place // 4 * (LABEL_HEIGHT + 160 + GAP) + LABEL_HEIGHT, place % 4 * (160 + GAP)
+            shown = film[:, top : top + 160 : 20, left : left + 160 : 20]
+            frames = make_episode(place).frames[::stride]
+            assert np.array_equal(shown[: len(frames)], frames)
+            assert (shown[len(frames) :] == frames[-1]).all()
+    assert (whole[0, :LABEL_HEIGHT, :160] != fast[0, :LABEL_HEIGHT, :160]).any()  # the title tells
+
+
+def test_frames_are_read_without_those_between(by_hand: Path, make_episode: Callable[[int], Episode]) -> None:
+    with Recording.open(by_hand) as recording:
+        start = recording.frame_start
+        frames = read_frames_at(recording, np.array([start[5] + 2, start[1], start[1] + 5]))
+    expected = [make_episode(5).frames[2], make_episode(1).frames[0], make_episode(1).frames[5]]
+    assert np.array_equal(frames, expected)

@@ -59,3 +59,16 @@ def test_the_latents_of_a_run_are_drawn_and_projected(opened: Trained, tmp_path:
     rows = tensors.with_name("metadata.tsv").read_text().splitlines()
     assert rows[0] == "episode\tframe\tshoulder, rad\telbow, rad"
     assert rows[3].split("\t")[:2] == [str(encoded.index), "2"]
+
+
+def test_nothing_but_its_own_is_deleted_from_the_projector(opened: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "projector"
+    (folder / "data").mkdir(parents=True)
+    others = [folder / "data" / "slides.txt", folder / "events.out.tfevents.1.somebody"]
+    for path in others:
+        path.write_text("mine")
+    for _ in range(2):
+        view_latent(opened, tmp_path)
+    assert [path.read_text() for path in others] == ["mine", "mine"]
+    assert len(list(folder.glob("events.*"))) == 2  # theirs, and that of the second time
+    assert (folder / "00000" / "latents" / "tensors.tsv").is_file()

@@ -22,17 +22,19 @@ from worldmodel.errors import RecordingError, WorldModelError
 from worldmodel.evaluation.evaluate import EvaluationConfig, evaluate
 from worldmodel.evaluation.goals import draw_trials
 from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.byol import BYOLConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.planner import Round
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
 from worldmodel.planning.proposal import ProposalConfig
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
 from worldmodel.viewing.acted import Acted, read_acted
 from worldmodel.viewing.find import Trained, find_recording, open_trained
 from worldmodel.viewing.page import Section, Shown, write_page
 from worldmodel.viewing.pictures import write_png
 from worldmodel.viewing.plan import view_plan
-from worldmodel.viewing.report import view_report
+from worldmodel.viewing.report import SECTIONS, view_report
 from worldmodel.viewing.trials import EACH, Trials, find_run, read_report
 from worldmodel.viewing.video import write_video
 
@@ -225,3 +227,30 @@ def test_a_runs_recording_is_found_by_its_fingerprint(
     assert find_recording(run, opened.model.interface) == work / "runs" / "recording"
     with Recording.open(find_recording(run, opened.model.interface)) as found:
         assert found.fingerprint == opened.recording.fingerprint
+
+
+def test_a_plan_of_another_run_with_the_same_task_and_seed_is_told_of_on_the_page(
+    opened: Trained, report: Path, tiny_model: WorldModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = WorldModel(tiny_model.config, interface=opened.model.interface).eval()
+    trained = dataclasses.replace(opened, folder=report.parent, model=other)
+    monkeypatch.setattr("worldmodel.viewing.report.SECTIONS", {"plan": SECTIONS["plan"]})
+    text = view_report(trained, tmp_path / "report.html").read_text()
+    assert "<h2>Plan</h2>" in text
+    assert "is of another model" in text
+    assert "at the goal in the end" not in text
+
+
+def test_the_steps_told_are_those_that_were_taken(
+    opened: Trained, tiny_train_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldmodel.viewing.report.SECTIONS", {"learn": SECTIONS["learn"]})
+    by_steps = dataclasses.replace(opened, config=tiny_train_config)
+    assert "see 6, forecast 5, guide 3, draw 4" in view_report(by_steps, tmp_path / "a.html").read_text()
+    tuned = dataclasses.replace(tiny_train_config, objective=BYOLConfig(), tune=tiny_train_config.see)
+    config = dataclasses.replace(opened, config=tuned)
+    assert "see 6, tune 6, forecast 5, guide 3, draw 4" in view_report(config, tmp_path / "b.html").read_text()
+    by_clock = dataclasses.replace(opened, config=dataclasses.replace(tiny_train_config, minutes=2.5))
+    text = view_report(by_clock, tmp_path / "c.html").read_text()
+    assert "18 in the 2.5 min" in text  # the sum of the steps above: the run's own total
+    assert "see 6" not in text

@@ -15,7 +15,7 @@ from worldmodel.datasets.schema import Episode
 from worldmodel.datasets.store import RecordingStore
 from worldmodel.viewing.data import recording_facts
 from worldmodel.viewing.positions import positions_of
-from worldmodel.viewing.traces import count_visits, most_moving, write_coverage, write_traces
+from worldmodel.viewing.traces import count_visits, most_moving, read_states, write_coverage, write_traces
 
 
 def test_visits_are_counted_in_their_squares() -> None:
@@ -79,3 +79,12 @@ def test_facts_are_those_of_the_recording(by_hand: Path) -> None:
     assert facts["episodes"] == "7"
     assert facts["frames"] == "29 of 8 x 8 pixels"
     assert facts["policy, seed"] == "uniform, 7"
+
+
+def test_states_are_those_of_the_whole_episode_without_its_pictures(by_hand: Path) -> None:
+    with Recording.open(by_hand) as recording:
+        states, whole = read_states(recording, 3), recording.episode(3)
+    assert not states.pictures
+    for name in ("qpos", "qvel", "time", "actions", "reward"):
+        assert np.array_equal(getattr(states, name), getattr(whole, name))
+    assert (states.index, states.ending) == (whole.index, whole.ending)

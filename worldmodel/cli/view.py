@@ -13,6 +13,7 @@ from rich.console import Console
 from worldmodel.cli.info import describe
 from worldmodel.cli.progress import bar
 from worldmodel.datasets.reader import Recording
+from worldmodel.errors import WorldModelError
 from worldmodel.training.device import choose_compute
 from worldmodel.viewing.data import view_recording
 from worldmodel.viewing.find import open_trained
@@ -32,21 +33,36 @@ class Data:
     Attributes:
         recordings: their folders, or a file in each.
         out: folder for the pictures; `view` inside each recording when left out. Of several recordings, each gets a
-            folder of its own name in it.
+            folder of its own name in it, so no two of them may be called the same.
     """
 
     recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
     out: Path | None = None
 
     def run(self) -> list[Path]:
+        folders = [path.parent if path.is_file() else path for path in self.recordings]
+        if self.out:
+            _check_names(folders, self.out)
         paths = []
-        for path in self.recordings:
-            folder = path.parent if path.is_file() else path
+        for folder in folders:
             with Recording.open(folder) as recording:
                 describe(recording)
-                inside = self.out / folder.resolve().name if self.out and len(self.recordings) > 1 else self.out
+                inside = self.out / folder.resolve().name if self.out and len(folders) > 1 else self.out
                 paths += view_recording(recording, inside or folder / "view")
         return paths
+
+
+def _check_names(folders: list[Path], out: Path) -> None:
+    """Refuse recordings of the same name, whose pictures would take each other's place."""
+    named: dict[str, Path] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in named:
+            raise WorldModelError(
+                f"'{named[name]}' and '{folder}' are both called '{name}', and their pictures would go into the same "
+                f"folder '{out / name}'; expected different names. Show them one by one, or leave out --out."
+            )
+        named[name] = folder
 
 
 @dataclass(frozen=True)

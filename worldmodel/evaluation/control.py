@@ -215,6 +215,8 @@ def _act(
         for index, task in enumerate(tasks):
             task.step(action(index, step))
         distances.append(_distances(tasks, trials))
+    for task in tasks:
+        task.check_alive()
     return distances
 
 

@@ -148,6 +148,7 @@ def _planned(
     returns, seconds = [], []
 
     def act() -> NDArray[np.float32]:
+        world.check_alive()
         decision = policy(torch.from_numpy(sight.image()[None]), torch.from_numpy(sight.felt()[None]))
         seconds.append(decision.seconds)
         block: NDArray[np.float32] = decision.actions[0].cpu().numpy()

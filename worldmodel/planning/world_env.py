@@ -62,6 +62,7 @@ class WorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if np.shape(action) != self.action_space.shape or not np.isfinite(action).all():
             raise WorldModelError(f"Action {action} is not one of {self.action_space}: expected finite numbers in it.")
         outcome = self.world.step(np.asarray(action, np.float32))
+        self.world.check_alive()
         return self._observe(), outcome.reward, outcome.terminated, outcome.truncated, {}
 
     def render(self) -> NDArray[np.uint8]:

@@ -129,11 +129,9 @@ _BOLD = {"fontsize": 11, "fontweight": "bold", "color": INK}
 def _dream(trained: Trained, episode: EncodedEpisode, frames: int) -> torch.Tensor:
     """Return what the model expects after the visible frames, `[M, D]`."""
     device, visible = trained.compute.device, trained.model.most_visible
-    steps = trained.recording.provenance.steps_per_frame
     recorded = trained.recording.episode(episode.index)
-    actions = torch.from_numpy(recorded.actions).to(device)
     felt = torch.from_numpy(trained.recording.proprioception(recorded.qpos[:visible], recorded.qvel[:visible]))
-    blocks = actions[: (visible - 1 + frames) * steps].view(-1, steps, actions.shape[1])
+    blocks = torch.from_numpy(trained.recording.action_blocks(recorded, visible + frames)).to(device)
     dream = Dream(model=trained.model, compute=trained.compute, visible=visible)
     seen = torch.from_numpy(episode.latents[:visible]).to(device)
     dream.look(list(seen), list(blocks[: visible - 1]), list(felt.to(device)))

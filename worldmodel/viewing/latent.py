@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from worldmodel.evaluation.metrics.rankme import rankme
 from worldmodel.evenly import evenly
+from worldmodel.viewing.data import read_frames_at
 from worldmodel.viewing.find import Trained
 from worldmodel.viewing.latents import EncodedEpisode, LatentMap, chart, encode_episodes
 from worldmodel.viewing.neighbours import embed
@@ -27,17 +28,18 @@ POINTS = 600  # in the scatter plots
 PROJECTED = 1000  # frames given to TensorBoard
 COLOURS = 3  # physical quantities that the points are coloured by
 CURVES = 12  # episodes in the plot of distances
+TAG, EVENTS = "latents", ".latents"  # of the embedding, and the end of its events' file name
 
 
 def view_latent(trained: Trained, out: Path) -> list[Path]:
     """Draw the latents of held-out episodes, and write them for TensorBoard's projector.
 
     `latent.png` has three rows: the two directions in which latents spread most (PCA), and t-SNE, each coloured by
-    the positions that move most; the spectrum, how the distance to an episode's last frame falls, and how far a
-    distance in latents is a distance in the world.
+    the positions that move most, or by the frame's number where no states were recorded; the spectrum, how the
+    distance to an episode's last frame falls, and how far a distance in latents is a distance in the world.
 
     Args:
-        out: folder; `latent.png` and `projector/` are written there.
+        out: folder; `latent.png` and `projector/` are written there. What else is in that folder stays.
 
     Returns:
         The picture, and the folder for `tensorboard --logdir`.
@@ -63,12 +65,17 @@ def draw_latents(encoded: list[EncodedEpisode], survey: LatentMap, positions: Po
     figure = new_figure(13, 12)
     above, middle, below = figure.subfigures(3, 1, squeeze=False)[:, 0]
     columns = most_moving([episode.qpos for episode in encoded], COLOURS, last=positions.orientation)
+    colours = [(states[:, column], positions.names[column], bool(positions.turning[column])) for column in columns]
+    if not colours:
+        colours = [(np.concatenate([np.arange(len(e.latents), dtype=np.float64) for e in encoded]), "frame", False)]
     for part, name, places in (
         (above, "PCA", survey.project(latents[points])),
         (middle, "t-SNE", embed(latents[points])),
     ):
-        for axes, column in zip(part.subplots(1, max(1, len(columns)), squeeze=False)[0], columns, strict=False):
-            _draw_points(axes, name, places, states[points, column], positions.names[column], positions.turning[column])
+        for axes, (values, quantity, turns) in zip(
+            part.subplots(1, len(colours), squeeze=False)[0], colours, strict=True
+        ):
+            _draw_points(axes, name, places, values[points], quantity, turns)
     spectrum, falling, faithful = below.subplots(1, 3)
     _draw_spectrum(spectrum, survey.variance, rankme(torch.from_numpy(latents)))
     _draw_falling(falling, encoded[:CURVES], survey)
@@ -131,6 +138,11 @@ def _draw_faithful(
     positions: Positions,
 ) -> None:
     """Plot distance in latents over distance in the world, for random pairs; angles are compared on the circle."""
+    axes.set_title("Are far states far apart?", **TITLE)
+    if states.shape[1] == 0:
+        axes.text(0.5, 0.5, "this recording has no states", ha="center", color=INK, transform=axes.transAxes)
+        axes.set_axis_off()
+        return
     one, other = np.random.default_rng(0).integers(len(latents), size=(2, 4 * POINTS))
     apart = ((latents[one] - latents[other]).astype(np.float64) ** 2).mean(1) / survey.unrelated
     world = np.linalg.norm(positions.wrap(states[one] - states[other]), axis=1)
@@ -140,7 +152,6 @@ def _draw_faithful(
     middles = np.array([world[bins == b].mean() for b in range(20) if (bins == b).any()])
     axes.fill_between(middles, quartiles[:, 0], quartiles[:, 2], color=BLUE, alpha=0.18, lw=0, label="middle half")
     axes.plot(middles, quartiles[:, 1], color=BLUE, lw=2, label="median")
-    axes.set_title("Are far states far apart?", **TITLE)
     axes.set_xlabel("distance of qpos, rad or m")
     axes.set_ylabel("distance in latents")
     axes.set_ylim(bottom=0)
@@ -150,7 +161,7 @@ def _draw_faithful(
 
 def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisode], positions: Positions) -> None:
     """Write latents, states and thumbnails as TensorBoard's embedding projector reads them."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear_projector(folder)
     latents = np.concatenate([episode.latents for episode in encoded])
     chosen = evenly(len(latents), PROJECTED)
     rows = [
@@ -159,14 +170,24 @@ def _write_projector(folder: Path, trained: Trained, encoded: list[EncodedEpisod
         for frame, state in enumerate(episode.qpos)
     ]
     names = ["episode", "frame", *positions.names]
-    frames = np.concatenate([trained.recording.episode(e.index).frames[: len(e.latents)] for e in encoded])[chosen]
-    small = thumbnails(frames, 32)
-    writer = SummaryWriter(str(folder))
+    places = [trained.recording.frame_start[episode.index] + np.arange(len(episode.latents)) for episode in encoded]
+    small = thumbnails(read_frames_at(trained.recording, np.concatenate(places)[chosen]), 32)
+    writer = SummaryWriter(str(folder), filename_suffix=EVENTS)
     writer.add_embedding(
         latents[chosen],
         metadata=[rows[index] for index in chosen.tolist()],
         metadata_header=names,
         label_img=torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255,
-        tag="latents",
+        tag=TAG,
     )
     writer.close()
+
+
+def _clear_projector(folder: Path) -> None:
+    """Delete what `_write_projector` wrote before, and nothing else."""
+    inside = folder / "00000" / TAG  # where TensorBoard keeps an embedding of step 0
+    written = [inside / name for name in ("metadata.tsv", "sprite.png", "tensors.tsv")]
+    for path in (*folder.glob(f"events.*{EVENTS}"), folder / "projector_config.pbtxt", *written):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # not there, or something else is in it
+        inside.rmdir()

@@ -40,7 +40,7 @@ def positions_of(recording: Recording) -> Positions:
 
     Where nothing was simulated, or the world cannot be made here, they are numbered and none is taken to turn.
     """
-    first, provenance = recording.episode(0), recording.provenance
+    first, provenance = next(recording.stream(0).segments(1)), recording.provenance
     nq, nv = first.qpos.shape[1], first.qvel.shape[1]
     if provenance.simulation is not None:
         try:

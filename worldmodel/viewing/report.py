@@ -9,8 +9,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.evaluate import ControlReport
 from worldmodel.training.checkpoint import newest, read_card
+from worldmodel.training.config import TrainConfig
 from worldmodel.training.log import read_scalars
 from worldmodel.viewing.data import recording_facts, view_recording
 from worldmodel.viewing.find import Trained
@@ -58,10 +60,7 @@ def _training(trained: Trained, out: Path) -> Section:
     rows = [
         ("parameters", f"{parameters / 1e6:.2f} million"),
         ("latent", f"{config.model.latent} numbers for a frame"),
-        (
-            "steps",
-            ", ".join(f"{name} {getattr(config, name).steps:,}" for name in ("see", "forecast", "guide", "draw")),
-        ),
+        ("steps", _steps(config, card.position.total)),
         ("trained in", f"{card.position.seconds:,.0f} s"),
         ("seed", str(config.seed)),
     ]
@@ -69,6 +68,20 @@ def _training(trained: Trained, out: Path) -> Section:
     _write_training(path, read_scalars(trained.folder))
     text = "Forecast errors of held-out episodes while the model learned, beside not forecasting at all; its loss."
     return Section("Learn", text, rows, (path,))
+
+
+def _steps(config: TrainConfig, total: int) -> str:
+    """Tell how many steps were taken: stage by stage as configured, or in all where the clock decided."""
+    if config.minutes is not None:
+        return f"{total:,} in the {config.minutes:g} min that all stages shared"
+    stages = {
+        "see": config.see,
+        "tune": config.tune,
+        "forecast": config.forecast,
+        "guide": config.guide,
+        "draw": config.draw,
+    }
+    return ", ".join(f"{name} {stage.steps:,}" for name, stage in stages.items() if stage)
 
 
 def _rollout(trained: Trained, out: Path) -> Section:
@@ -88,7 +101,7 @@ def _latent(trained: Trained, out: Path) -> Section:
 
 
 def _is_of(report: Path, trained: Trained) -> bool:
-    """Return whether a report is there and of this run: the one beside it may be of another."""
+    """Return whether a report is there and, by task and seed, of this run: the one beside it may be of another."""
     if not report.is_file():
         return False
     held = ControlReport.read(report)
@@ -100,13 +113,16 @@ def _plan(trained: Trained, out: Path) -> Section | None:
     folder = next((folder for folder in folders if _is_of(folder / REPORT, trained)), None)
     if folder is None:
         return None
-    _, config, _ = read_report(folder)
+    try:
+        _, config, _ = read_report(folder)
+        pictures = view_plan(trained, folder, out)
+    except WorldModelError as error:  # of another run with the same task and seed, or damaged
+        return Section("Plan", f"A report of control is there, but cannot be shown. {error}")
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     rows = [("at the goal in the end", _rate(report["success"])), ("touched it", _rate(report["success_ever"]))]
     rows += [(f"{name} actions", _rate(rate)) for name, rate in report["floors"].items()]
     rows.append(("tolerance", f"{report['tolerance']:g} {report['unit']}"))
     videos = sorted((folder / "videos").glob("trial-*.mp4"), key=lambda path: ("solved" in path.name, path.name))
-    pictures = view_plan(trained, folder, out)
     text = (
         f"Control towards {config.episodes} goals from held-out episodes, each told by a picture. Below, some trials "
         "as they went, with what the planner tried; then videos, failures first: robot, imagined, goal."
@@ -114,7 +130,9 @@ def _plan(trained: Trained, out: Path) -> Section | None:
     return Section("Plan", text, rows, (*pictures, *videos[:VIDEOS]))
 
 
-def _live(trained: Trained, out: Path) -> Section:
+def _live(trained: Trained, out: Path) -> Section | None:
+    if trained.recording.provenance.simulation is None:
+        return None
     run, recording = (shlex.quote(str(path)) for path in (trained.folder, trained.recording.folder))
     return Section(
         "Steer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from worldmodel.datasets.reader import Recording
-from worldmodel.datasets.schema import Episode
+from worldmodel.datasets.schema import Episode, whole_episode
 from worldmodel.evenly import evenly
 from worldmodel.viewing.plots import INK, TITLE, new_figure, tidy, write_figure
 from worldmodel.viewing.positions import positions_of
@@ -27,7 +28,7 @@ def write_traces(path: Path, recording: Recording, episodes: NDArray[np.int64]) 
     Args:
         episodes: their numbers; the first `EPISODES` are drawn.
     """
-    shown = [recording.episode(index) for index in episodes[:EPISODES].tolist()]
+    shown = [read_states(recording, index) for index in episodes[:EPISODES].tolist()]
     actions = most_moving([episode.actions for episode in shown])
     named = positions_of(recording)
     positions = most_moving([episode.qpos for episode in shown], last=named.orientation)
@@ -39,7 +40,8 @@ def write_traces(path: Path, recording: Recording, episodes: NDArray[np.int64]) 
     grid[0, 0].set_ylabel("actions")
     grid[1, 0].set_ylabel("positions")
     for axes in grid[:, -1]:
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        if axes.lines or axes.patches:  # plain video has neither actions nor states
+            axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     write_figure(path, figure)
 
 
@@ -52,7 +54,7 @@ def write_coverage(path: Path, recording: Recording, episodes: NDArray[np.int64]
         episodes: their numbers, of which at most `SURVEYED` are counted, evenly chosen.
     """
     chosen = episodes[evenly(len(episodes), SURVEYED)]
-    states = [recording.episode(index) for index in chosen.tolist()]
+    states = [read_states(recording, index) for index in chosen.tolist()]
     named = positions_of(recording)
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
@@ -61,6 +63,13 @@ def write_coverage(path: Path, recording: Recording, episodes: NDArray[np.int64]
     _draw_coverage(left, "Where the states have been", named.names, positions, places)
     _draw_coverage(right, "How fast they were", named.speeds, speeds, most_moving(speeds, 2))
     write_figure(path, figure)
+
+
+def read_states(recording: Recording, index: int) -> Episode:
+    """Return episode `index` without its pictures, in the memory that a few of them take."""
+    stored = recording.stream(index)
+    blind = (replace(segment, pictures={}) for segment in stored.segments())
+    return whole_episode(stored.index, stored.seed, stored.ending, blind)
 
 
 def most_moving(

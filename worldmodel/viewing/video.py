@@ -32,12 +32,10 @@ def write_video(path: Path, frames: NDArray[np.uint8], *, fps: float) -> None:
         raise WorldModelError(f"Video '{path}' has the suffix '{path.suffix}'; expected '.mp4'.")
     if not (math.isfinite(fps) and fps > 0):
         raise WorldModelError(f"A video of {fps} frames per second was asked for; expected more than 0.")
-    _, height, width, _ = frames.shape
-    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     partial = path.with_name(f".{path.stem}.partial.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not (_encode(partial, even, fps) and _is_whole(partial)):
+        if not (_encode(partial, frames, fps) and _is_whole(partial)):
             raise WorldModelError(
                 f"Video '{path}' cannot be written: expected a writable folder with space, and an OpenCV with FFmpeg "
                 "and VP9 (opencv-python from PyPI has them)."
@@ -74,11 +72,13 @@ def panels(columns: Sequence[tuple[str, NDArray[np.uint8]]], *, scale: int) -> N
 
 def _encode(path: Path, frames: NDArray[np.uint8], fps: float) -> bool:
     _, height, width, _ = frames.shape
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), fps, (width, height))
+    odd = ((0, height % 2), (0, width % 2), (0, 0))
+    size = (width + width % 2, height + height % 2)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), fps, size)
     if not writer.isOpened():
         return False
     for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        writer.write(cv2.cvtColor(np.pad(frame, odd, mode="edge"), cv2.COLOR_RGB2BGR))
     writer.release()
     return True
 

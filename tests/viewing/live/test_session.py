@@ -206,6 +206,7 @@ def test_factors_change_the_picture_and_go_away_again(viewer: Any) -> None:
         ('{"type": "drvie", "action": [0, 0]}', "Did you mean 'drive'"),
         ('{"type": "drive", "action": [0]}', "expected 2"),
         ('{"type": "drive", "action": [NaN, 0]}', "not finite"),
+        (f'{{"type": "drive", "action": [{"9" * 400}, 0]}}', "larger than any float"),
         ('{"type": "drive", "action": "left"}', "drive.action"),
         ('{"type": "drive", "action": [0, 0], "more": 1}', "unknown fields"),
         ('{"type": "begin-at", "episode": 99, "frame": 0}', "not recorded"),

@@ -202,6 +202,10 @@ def read_command(text: str) -> Command:
         command: Command = read_dataclass(COMMANDS[name], fields, name)
     except ValueError as error:
         raise WorldModelError(f"Command '{name}': {str(error)[:200]}.") from None
+    except OverflowError:
+        raise WorldModelError(
+            f"Command '{name}': a number is larger than any float; expected numbers of a few digits."
+        ) from None
     if isinstance(command, Drive) and not all(map(math.isfinite, command.action)):
         raise WorldModelError("Command 'drive': an action is not finite; expected numbers in [-1, 1].")
     return command
