@@ -137,7 +137,8 @@ def main(bench: Bench) -> None:
         folder = bench.recording or scratch / "recording"
         if bench.recording is None:
             record(RecordConfig(frames=20_000), folder)
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        if hasattr(os, "sched_setaffinity"):  # not on macOS
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         with Recording.open(folder) as recording:
             best = measure(bench, recording, scratch)
             raw = recording.frames * recording.provenance.picture_bytes

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import tyro
-from bench_machine import cores, machine
+from bench_machine import machine
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from worldmodel.datasets.production import cores
 from worldmodel.models.imagination import Imagination
 from worldmodel.models.interface import Interface
 from worldmodel.models.predictor import PredictorConfig

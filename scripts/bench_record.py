@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import tyro
-from bench_machine import cores, machine
+from bench_machine import machine
 from rich.console import Console
 from rich.table import Table
 
 from worldmodel.datasets.episodes import Film, FilmConfig
 from worldmodel.datasets.policies import make_policy
-from worldmodel.datasets.production import Finished
+from worldmodel.datasets.production import Finished, cores
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.store import RecordingStore

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import tyro
-from bench_machine import cores, machine
+from bench_machine import machine
 from rich.console import Console
 from rich.table import Table
 
+from worldmodel.datasets.production import cores
 from worldmodel.envs.registry import TASKS, make_task
 from worldmodel.envs.renderer import Renderer, RendererConfig
 

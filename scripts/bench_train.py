@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from bench_machine import cores, machine
+from bench_machine import machine
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -35,6 +35,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.datasets.clips import Clips
+from worldmodel.datasets.production import cores
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.models.world_model import WorldModel
