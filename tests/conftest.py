@@ -40,6 +40,8 @@ from worldmodel.training.trainer import Trainer
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # counts only before the first video of a process is opened
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it; a shell's background jobs ignore it
+for _name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):  # they decide how wide and how colourful is what is told
+    os.environ.pop(_name, None)
 torch.set_num_threads(1)  # the models here are tiny: a second thread only gets in the way of other processes
 
 SIZE, STEPS_PER_FRAME, ACTIONS = 8, 3, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,7 +141,10 @@ def test_a_script_may_record_at_its_top_level(tmp_path: Path) -> None:
         "config = RecordConfig(frames=10, episode_frames=5, steps_per_frame=1, height=8, width=8, workers=2)\n"
         f"print(record(config, Path({str(tmp_path / 'out')!r})).shards[0].frames)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1"}  # nor a warning that a graphics card is not used
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.stdout, done.stderr) == ("10\n", "")
 
 

@@ -23,6 +23,7 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.datasets.schema import Episode
 from worldmodel.datasets.store import RecordingStore
+from worldmodel.datasets.workers import Workers
 from worldmodel.errors import RecordingError
 
 Hashes = Callable[[Path], dict[str, str]]
@@ -94,20 +95,26 @@ def test_kill_9_of_a_writer_at_a_hundred_moments(
     seconds = time.perf_counter() - started
     seed = random.randrange(10**6)
     moment = random.Random(seed)
+    partial = 0
     for number in range(100):
         folder = tmp_path / str(number)
         if (child := os.fork()) == 0:
+            code = 1
             with suppress(BaseException):
                 write(folder)
-            os._exit(0)
+                code = 0
+            os._exit(code)
         time.sleep(moment.uniform(0, seconds))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, -signal.SIGKILL), "the writer fails by itself"
         if (folder / "manifest.json").exists():
+            partial += code != 0
             for entry in Manifest.read(folder).shards:
                 assert sha256_of(folder / entry.file) == entry.sha256
         write(folder)
         assert shard_hashes(folder) == shard_hashes(tmp_path / "whole"), f"moments drawn from seed {seed}"
+    assert partial > 0, "no writer was killed between its first file and its last"
 
 
 def test_kill_9_at_any_moment_and_resume_ends_in_the_same_bytes(
@@ -116,6 +123,7 @@ def test_kill_9_at_any_moment_and_resume_ends_in_the_same_bytes(
     folder = tmp_path / "out"
     seed = random.randrange(10**6)
     moment = random.Random(seed)
+    finished = False
     for whole_group in (False, True, False):
         before = len(list(folder.glob("spool/episode-*.bin")))
         process = start(folder)
@@ -127,8 +135,11 @@ def test_kill_9_at_any_moment_and_resume_ends_in_the_same_bytes(
                 os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()  # its workers must not go on beside the next recorder
-        process.communicate()
+        _, said = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said
+        finished = finished or process.returncode == 0
     kept = len(list(folder.glob("spool/episode-*.bin")))
+    assert kept > 0 or finished, "the recorder does not record"
     told: list[Finished] = []
     record(LONG, folder, resume=True, progress=told.append)
     assert shard_hashes(folder) == uninterrupted, f"moments drawn from seed {seed}"
@@ -231,16 +242,27 @@ def test_a_worker_that_dies_is_an_error_and_what_is_finished_is_kept(
 
 
 def test_a_worker_that_hangs_is_an_error_and_what_is_finished_is_kept(
-    tmp_path: Path, shard_hashes: Hashes, uninterrupted: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stopped, genuine = [], Workers._refuse_silence
+
     def stop_one(finished: Finished) -> None:
         if finished.episode == 5:
             victim = multiprocessing.active_children()[0]
             assert victim.pid is not None
             os.kill(victim.pid, signal.SIGSTOP)
+            stopped.append(victim.pid)
 
+    def refuse_silence(workers: Workers) -> None:
+        """Lose patience once a worker hangs: on a busy machine, its start alone may take longer than a moment."""
+        if stopped:
+            workers._patience = min(workers._patience, 3.0)
+        genuine(workers)
+
+    monkeypatch.setattr(Workers, "_refuse_silence", refuse_silence)
     with pytest.raises(RecordingError, match=r"no sign of life.*--resume"):
-        record(replace(LONG, frames=10**6, patience=3.0), tmp_path / "out", progress=stop_one)
+        record(replace(LONG, frames=10**6, patience=60.0), tmp_path / "out", progress=stop_one)
+    assert stopped
     assert not multiprocessing.active_children()
     assert assert_what_is_finished_can_be_read(tmp_path / "out") >= 1
 
@@ -314,16 +336,25 @@ def test_a_file_system_that_cannot_be_written_is_an_error(small_disk: Path, reac
 
 @contextmanager
 def without_rights(folder: Path) -> Iterator[None]:
-    """Take the right to write to the folder; root, who may write anywhere, becomes nobody for a while."""
+    """Take the right to write to the folder; root, who may write anywhere, becomes nobody for a while.
+
+    Nobody, too, may go to the folder and read what is in it.
+    """
     root = os.geteuid() == 0
-    folder.chmod(0o500)
+    closed = {path: path.stat().st_mode for path in folder.parents if root and not path.stat().st_mode & 0o001}
+    folder.chmod(0o555)
     try:
+        for path, mode in closed.items():
+            path.chmod(mode | 0o011)
         if root:
             os.seteuid(65534)
+        os.listdir(folder)  # nothing but the right to write is missing
         yield
     finally:
         if root:
             os.seteuid(0)
+        for path, mode in closed.items():
+            path.chmod(mode)
         folder.chmod(0o700)
 
 
@@ -336,5 +367,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, provenance:
 
 
 def test_a_recording_that_may_only_be_read_is_not_continued(by_hand: Path, provenance: Provenance) -> None:
-    with without_rights(by_hand), pytest.raises(RecordingError, match="Permission denied"):
-        RecordingStore(by_hand, provenance, resume=True)
+    with without_rights(by_hand):
+        assert Manifest.read(by_hand).provenance == provenance
+        with pytest.raises(RecordingError, match="Permission denied"):
+            RecordingStore(by_hand, provenance, resume=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,8 +83,9 @@ def test_a_task_has_one_row() -> None:
 
 def test_rows_of_several_commands_come_into_one_table(tmp_path: Path) -> None:
     other = replace(ROW, task="Reacher")
-    with ProcessPoolExecutor(2) as pool:
-        list(pool.map(BenchmarkTable.put, (ROW, other), (tmp_path, tmp_path)))
+    spawn = multiprocessing.get_context("spawn")  # a fork would share the locks of other threads
+    with spawn.Pool(2) as pool:
+        pool.starmap_async(BenchmarkTable.put, [(ROW, tmp_path), (other, tmp_path)], chunksize=1).get(timeout=120)
     assert {row.task for row in BenchmarkTable.read(tmp_path).rows} == {"TwoRoom", "Reacher"}
     BenchmarkTable.put(replace(other, minutes=2.0), tmp_path)
     assert len(BenchmarkTable.read(tmp_path).rows) == 2
