@@ -32,7 +32,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.datasets.clips import Clips
 from worldmodel.datasets.production import cores
@@ -48,6 +47,7 @@ from worldmodel.training.learner import Learner
 from worldmodel.training.presets import train_config
 from worldmodel.training.processes import Processes
 from worldmodel.training.see import SeeStage
+from worldmodel.training.speed import counting_flops
 from worldmodel.training.stage import Stage
 
 
@@ -128,7 +128,7 @@ class Training:
 
 
 def count_flops(training: Training) -> float:
-    with FlopCounterMode(display=False) as counter:
+    with counting_flops() as counter:
         training.step()
     return float(counter.get_total_flops())
 

@@ -35,6 +35,7 @@ def configurations() -> dict[str, ObjectiveConfig]:
     return {name: objective_config(name) for name in OBJECTIVES} | {
         "masked-future:variance": MaskedFutureConfig(anti_collapse="variance"),
         "masked-future:teacher": MaskedFutureConfig(anti_collapse="teacher"),
+        "masked-future:straight": MaskedFutureConfig(straight_weight=1.0),
         "simclr:time": SimCLRConfig(views=time),
         "moco:small": MoCoConfig(queue=16, views=replace(time, positives="both")),
         "byol:time": BYOLConfig(views=time),

@@ -26,10 +26,14 @@ from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.evaluation.metrics.rankme import smooth_rank
+from worldmodel.models.world_model import WorldModel
+from worldmodel.objectives.byol import BYOLConfig
+from worldmodel.objectives.heads import HeadConfig
 from worldmodel.objectives.masked_future import MaskedFutureConfig
+from worldmodel.objectives.moco import MoCoConfig
 from worldmodel.training.checkpoint import load_model, load_tensors, newest, read_card
 from worldmodel.training.config import TrainConfig
-from worldmodel.training.device import Compute, choose_compute
+from worldmodel.training.device import Compute
 from worldmodel.training.log import RunLog, read_scalars
 from worldmodel.training.optimiser import OptimiserConfig
 from worldmodel.training.stage import StageConfig
@@ -112,6 +116,36 @@ def test_stopped_by_an_error_and_resumed(trained: Path, trainer: Train, tmp_path
         trainer().train(stop_at(stage, step, ZeroDivisionError))
     trainer().train()
     assert_same_weights(trained, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(BYOLConfig(projector=HeadConfig(16, 8), predictor_width=16), id="byol"),
+        pytest.param(MoCoConfig(queue=26, projector=HeadConfig(16, 8, norm=False)), id="moco"),
+    ],
+)
+def test_what_objectives_and_muon_remember_goes_on_too(
+    trainer: Train,
+    tiny_train_config: TrainConfig,
+    recording: Recording,
+    cpu: Compute,
+    tmp_path: Path,
+    objective: BYOLConfig | MoCoConfig,
+) -> None:
+    """Teachers, a queue of keys and Muon's momentum, in each stage that has them."""
+    optimiser = OptimiserConfig(1e-3, muon=1e-3, warmup=2)
+    see, forecast = (replace(getattr(tiny_train_config, name), optimiser=optimiser) for name in ("see", "forecast"))
+    dynamics = MaskedFutureConfig(anti_collapse="teacher")
+    config = replace(tiny_train_config, objective=objective, dynamics=dynamics, see=see, tune=see, forecast=forecast)
+    Trainer(config, recording=recording, run=tmp_path / "whole", compute=cpu).train()
+    for stage, step in (("see", 3), ("tune", 2), ("forecast", 3)):
+        with pytest.raises(KeyboardInterrupt):
+            trainer(config).train(stop_at(stage, step))
+        position = read_card(newest(tmp_path / "run")).position
+        assert (position.stage, position.step) == (stage, step)
+    trainer(config).train()
+    assert_same_weights(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(trainer: Train, tmp_path: Path) -> None:
@@ -197,8 +231,8 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     assert (last["speed/bf16"], last["speed/matmul_flops"]) == (bf16, resumed.compute.flops)
 
 
-def test_a_finished_run_is_left_as_it_is(trainer: Train, tmp_path: Path) -> None:
-    trainer().train()
+def test_a_finished_run_is_left_as_it_is(trained: Path, trainer: Train, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
     path = newest(tmp_path / "run") / "model.safetensors"
     before = path.read_bytes()
     trainer().train(stop_at("draw", 4, AssertionError))
@@ -493,12 +527,27 @@ def test_later_stages_change_no_more_of_the_encoder_than_the_basis_of_its_latent
     torch.testing.assert_close(seen @ into, same, rtol=0, atol=1e-6 * same.abs().max().item())
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for the CPU with a C++ compiler")
 def test_compiled_networks_learn_what_others_do(
-    trained: Path, recording: Recording, cpu: Compute, tiny_train_config: TrainConfig, tmp_path: Path
+    trained: Path,
+    recording: Recording,
+    cpu: Compute,
+    tiny_train_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """As PyTorch traces them, but run as they are: machine code for all of them takes minutes."""
+    traced: list[torch.fx.GraphModule] = []
+
+    def run_traced(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        traced.append(graph)
+        return graph.forward
+
+    compile_network = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compile_network(network, backend=run_traced))
+    monkeypatch.setattr("shutil.which", lambda name: name)
     run, compute = tmp_path / "run", replace(cpu, compiled=True)
     Trainer(tiny_train_config, recording=recording, run=run, compute=compute).train()
+    assert len(traced) >= 4  # encoder, predictor, proposer and decoder at least
     compiled, plain = (
         [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (run, trained)
     )
@@ -510,19 +559,15 @@ def test_compiled_networks_learn_what_others_do(
     assert load_model(run).state_dict().keys() == load_model(trained).state_dict().keys()
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for the CPU with a C++ compiler")
+@torch.no_grad()
+def test_a_compiled_network_says_what_it_said(tiny_model: WorldModel, cpu: Compute) -> None:
+    latents = torch.randn(6, 4, tiny_model.config.latent, generator=torch.Generator().manual_seed(0))
+    before = tiny_model.inverse(latents)
+    replace(cpu, compiled=True).prepare(tiny_model)
+    torch.testing.assert_close(tiny_model.inverse(latents), before, rtol=1e-4, atol=1e-5)
+
+
 def test_clips_longer_than_the_episodes_are_refused(trainer: Train, tiny_train_config: TrainConfig) -> None:
     with pytest.raises(WorldModelError, match="11 frames"):
         trainer(replace(tiny_train_config, see=replace(tiny_train_config.see, length=11)))
-
-
-def test_a_device_that_is_not_there_is_refused() -> None:
-    for name in ("nonsense", "cuda:99"):
-        with pytest.raises(WorldModelError, match=f"Device '{name}'"):
-            choose_compute(name)
-
-
-def test_compute_is_chosen_and_can_be_read() -> None:
-    compute = choose_compute("cpu")
-    assert compute.device.type == "cpu"
-    assert compute.flops > 0
-    assert "CPU" in str(compute)

@@ -98,5 +98,5 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.convolve(windows(x) if self.overlap else squares(x))
-        normal = F.layer_norm(x, x.shape[1:])
+        normal = F.layer_norm(x, x.shape[1:]).to(x.dtype)  # on a GPU, autocast makes it float32
         return F.gelu(torch.addcmul(self.shift.to(x.dtype), normal, self.scale.to(x.dtype)))

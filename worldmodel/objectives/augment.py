@@ -63,7 +63,8 @@ def augment(frames: Tensor, config: AugmentConfig, draws: Draws, *, cameras: int
     if not any((config.brightness, config.contrast, config.saturation, config.hue, config.grey)):
         return frames
     matrix, offset = colour_maps(frames, strength, config)
-    parts = zip(*(torch.split(x, CHUNK) for x in (frames, matrix, offset)), strict=True)
+    size = CHUNK if frames.device.type == "cpu" else len(frames)
+    parts = zip(*(torch.split(x, size) for x in (frames, matrix, offset)), strict=True)
     return torch.cat([recolour(*part) for part in parts])
 
 

@@ -31,6 +31,18 @@ def joint(rows: Tensor, dim: int = 0) -> Tensor:
     return gathered.movedim(0, dim)
 
 
+def joint_mean(value: Tensor) -> Tensor:
+    """Return the mean of a number over all processes, without gradient: what a sum over the whole batch is divided by.
+
+    Where gradients are then averaged over processes, a process's own sum by it has the gradient of the joint mean.
+    """
+    if ranks() == 1:
+        return value
+    summed = value.detach().float().clone()
+    distributed.all_reduce(summed)
+    return summed / ranks()
+
+
 class _Gather(torch.autograd.Function):
     """Concatenate along the first dimension; backward, sum what all processes found and return our part."""
 
@@ -42,6 +54,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(gradient)
         return gradient.chunk(ranks())[distributed.get_rank()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldmodel.objectives.joint import joint_mean
+
 STILL = 1e-6  # steps shorter than this share of the mean step have no direction
 
 
@@ -22,6 +24,6 @@ def straightness(latents: Tensor) -> Tensor:
     length = steps.detach().norm(dim=-1)
     moves = length > STILL * length.mean()
     turns = moves[:, :-1] & moves[:, 1:]
-    before, after = steps[:, :-1][turns], steps[:, 1:][turns]
-    mean: Tensor = torch.cosine_similarity(before, after, dim=-1).sum() / turns.sum().clamp_min(1)
-    return mean
+    before, after = (torch.where(turns[..., None], part, 1.0) for part in (steps[:, :-1], steps[:, 1:]))
+    cosines: Tensor = torch.cosine_similarity(before, after, dim=-1) * turns
+    return cosines.sum() / joint_mean(turns.sum()).clamp_min(1)

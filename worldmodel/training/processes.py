@@ -44,7 +44,7 @@ class Processes:
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        self.sum(torch.zeros((), device=_device() if self.count > 1 else None))
+        self.sum(torch.zeros(()))
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over all processes, in place."""
@@ -54,28 +54,28 @@ class Processes:
 
     def all(self, fine: bool) -> bool:
         """Return whether all processes are fine: they must stop together, or those that go on wait for ever."""
-        return fine if self.count == 1 else not self.sum(torch.tensor(float(not fine), device=_device()))
+        return fine if self.count == 1 else not self.sum(torch.tensor(float(not fine)))
 
     def each(self, value: int) -> list[int]:
         """Return what each process says, in order of their ranks."""
         if self.count == 1:
             return [value]
-        told = [torch.zeros((), dtype=torch.int64, device=_device()) for _ in range(self.count)]
-        distributed.all_gather(told, torch.tensor(value, device=_device()))
+        told = [torch.zeros((), dtype=torch.int64) for _ in range(self.count)]
+        distributed.all_gather(told, torch.tensor(value))
         return [int(number) for number in told]
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Return means over all processes."""
         if self.count == 1 or not values:
             return values
-        summed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=_device()))
+        summed = self.sum(torch.tensor(list(values.values()), dtype=torch.float64))
         return dict(zip(values, (summed / self.count).tolist(), strict=True))
 
     def first(self, value: float) -> float:
         """Return what the first process says: clocks differ, and all must decide alike."""
         if self.count == 1:
             return value
-        told = torch.tensor(value, dtype=torch.float64, device=_device())
+        told = torch.tensor(value, dtype=torch.float64)
         distributed.broadcast(told, 0)
         return float(told)
 
@@ -90,7 +90,7 @@ class Processes:
             yield lambda: False
             return
         with signals_held() as came:
-            yield lambda: bool(self.sum(torch.tensor(float(bool(came)), device=_device())))
+            yield lambda: bool(self.sum(torch.tensor(float(bool(came)))))
 
 
 @contextmanager
@@ -98,7 +98,8 @@ def joined(device: str = "auto") -> Iterator[Processes]:
     """Join the processes that torchrun started, where it did; leave them when the block is done.
 
     Args:
-        device: as `choose_compute` takes it; on GPUs the processes talk through NCCL, else through Gloo.
+        device: as `choose_compute` takes it; what lies on GPUs goes through NCCL, and all else through Gloo, such
+            as numbers that decide what all do next.
 
     Raises:
         WorldModelError: there are more processes here than GPUs, or one GPU is named for all of them.
@@ -117,13 +118,11 @@ def joined(device: str = "auto") -> Iterator[Processes]:
                 "torchrun with as many processes."
             )
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if on_gpus else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
-    finally:
-        distributed.destroy_process_group()
-
-
-def _device() -> torch.device:
-    """Return where the processes exchange numbers."""
-    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+    except BaseException:
+        if not on_gpus:  # NCCL would wait for the others, who wait for this one: torchrun stops them when it has left
+            distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()

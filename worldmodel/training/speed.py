@@ -6,9 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.training.device import Compute
+
+
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Count operations, of networks as they are: what the compiler first meets in here, it would never compile."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        yield counter
 
 
 class SpeedMeter:
@@ -22,6 +30,7 @@ class SpeedMeter:
     def __init__(self, frames: int, compute: Compute) -> None:
         self._frames, self._compute = frames, compute
         self._flops: int | None = None
+        self._warm = False
         self.restart()
 
     @contextmanager
@@ -33,15 +42,22 @@ class SpeedMeter:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Count the block as a step; the operations of the first one are counted, and it is left out of the time."""
+        """Count the block as a step.
+
+        The first two are left out of the time: in the first one operations are counted, in the second one what is
+        compiled is compiled.
+        """
         if self._flops is None:
-            with FlopCounterMode(display=False) as counter:
+            with counting_flops() as counter:
                 yield
             self._flops = counter.get_total_flops()
-            self.restart()
             return
         yield
-        self._steps += 1
+        if self._warm:
+            self._steps += 1
+        else:
+            self._warm = True
+            self.restart()
 
     def values(self) -> dict[str, float]:
         """Return scalars by tag since the last call; empty where no step was timed.
