@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from worldmodel.cli.main import COMMANDS, guarded, main, run
 from worldmodel.envs.reacher import Reacher
+from worldmodel.models.world_model import WorldModel
+from worldmodel.training.checkpoint import load_model, newest, read_card
 
 TINY = [
     "--model.latent",
@@ -199,6 +202,32 @@ def test_train_resume_plan_and_view(
     lines = capsys.readouterr().out.split()
     assert len(lines) == 3 + 2 + 2
     assert all(Path(line).exists() for line in lines)
+
+
+def test_torchrun_trains_in_two_processes(reacher: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = ["train", str(reacher), "--out", str(folder), "--device", "cpu", *TINY]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *("-m", "worldmodel.cli", *command),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "in 2 processes" in " ".join(done.stderr.split())
+    assert done.stdout.count("Trained:") == 1
+    position = read_card(newest(folder)).position
+    assert (position.total, position.finished) == (3 + 2 + 2 + 2, True)
+    model = load_model(folder)
+    torch.manual_seed(0)
+    begun = WorldModel(model.config, interface=model.interface).state_dict()
+    learned = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, begun[name])}
+    assert {"encoder", "predictor", "inverse", "proposer", "distance", "decoder"} <= learned
 
 
 def test_ctrl_c_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:

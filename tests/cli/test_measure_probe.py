@@ -25,13 +25,6 @@ PROBE = ["--labels", "40%", "100%", "--seeds", "1", "--visible", "2", "--mlp.ste
 NO_TUNING = ["--tune.seeds", "0"]
 
 
-@pytest.fixture(autouse=True)
-def in_full_precision(monkeypatch: pytest.MonkeyPatch, cpu: Compute) -> None:
-    """A model that has learned for a moment has latents so alike that bfloat16 cannot tell them apart."""
-    for command in ("measure", "probe"):
-        monkeypatch.setattr(f"worldmodel.cli.{command}.choose_compute", lambda device: cpu)
-
-
 @pytest.fixture
 def own_run(trained: Path, tmp_path: Path) -> Path:
     """The tiny run, to be written into."""

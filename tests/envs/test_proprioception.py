@@ -7,14 +7,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from worldmodel.envs.cube import Cube
 from worldmodel.envs.proprioception import Proprioception, proprioception_of
-from worldmodel.envs.push_t import PushT
 from worldmodel.envs.reacher import Reacher
-from worldmodel.envs.task import Task
-from worldmodel.envs.three_link_reacher import ThreeLinkReacher
-from worldmodel.envs.two_room import TwoRoom
+from worldmodel.envs.registry import make_task
 from worldmodel.errors import WorldModelError
+from worldmodel.tasks import TASKS
 
 # As in dm_control's suite: a finger closed by a fixed tendon, a leg pulled by a spatial one, and a propeller.
 TENDONS = """
@@ -44,23 +41,25 @@ TENDONS = """
 </mujoco>
 """
 
+FELT = {  # the joints of each task's robot, and how many numbers tell of them
+    "worldmodel/Reacher-v0": (["shoulder", "elbow"], 6),
+    "worldmodel/ThreeLinkReacher-v0": (["shoulder", "elbow", "wrist"], 9),
+    "worldmodel/TwoRoom-v0": (["x", "y"], 4),
+    "worldmodel/PushT-v0": (["x", "y"], 4),
+    "worldmodel/PointMaze-v0": (["x", "y"], 4),
+    "worldmodel/Cartpole-v0": (["slider"], 2),
+    "worldmodel/Cube-v0": (["x", "y", "z", "yaw", "left", "right"], 13),
+    "worldmodel/Rope-v0": (["x", "y"], 4),
+}
+
 
 def named(model: mujoco.MjModel) -> list[str]:
     return [joint.name for joint in proprioception_of(model).joints]
 
 
-@pytest.mark.parametrize(
-    ("task", "joints", "size"),
-    [
-        (Reacher, ["shoulder", "elbow"], 6),
-        (ThreeLinkReacher, ["shoulder", "elbow", "wrist"], 9),
-        (PushT, ["x", "y"], 4),
-        (TwoRoom, ["x", "y"], 4),
-        (Cube, ["x", "y", "z", "yaw", "left", "right"], 13),
-    ],
-)
-def test_it_feels_the_robots_joints_and_no_object(task: type[Task], joints: list[str], size: int) -> None:
-    world = task()
+@pytest.mark.parametrize("task", TASKS)
+def test_it_feels_the_robots_joints_and_no_object(task: str) -> None:
+    world, (joints, size) = make_task(task), FELT[task]
     sense = proprioception_of(world.model)
     assert [joint.name for joint in sense.joints] == joints
     assert sense.size == size

@@ -1,4 +1,4 @@
-"""What every world promises, tried on one or two of each family."""
+"""What every world promises, tried on all of ours and on one or two of each other family."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from worldmodel.envs.registry import make_world
 from worldmodel.envs.renderer import Renderer, RendererConfig
 from worldmodel.envs.world import State, World
 from worldmodel.errors import RendererError, WorldModelError
+from worldmodel.tasks import TASKS
 
 ARM = """
 <mujoco>
@@ -31,7 +32,7 @@ ARM = """
 """
 
 WORLDS = {
-    "worldmodel/Reacher-v0": "",
+    **dict.fromkeys(TASKS, ""),
     "arm.xml": "",
     "HalfCheetah-v5": "",
     "dm_control/reacher-easy": "dm_control",

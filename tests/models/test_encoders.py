@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from worldmodel.errors import WorldModelError
 from worldmodel.models.conv import ConvEncoderConfig
-from worldmodel.models.encoders import EncoderConfig, make_encoder
+from worldmodel.models.encoders import ENCODERS, EncoderConfig, make_encoder
 from worldmodel.models.patches import cells, fold, squares, windows
 from worldmodel.models.vit import ViTEncoderConfig
 
@@ -22,6 +22,10 @@ CONFIGS = [
     for config in (kind, replace(kind, grid=1), replace(kind, grid=2))
 ]
 LATENT = 12
+
+
+def test_every_encoder_is_tried() -> None:
+    assert {type(config) for parameters in CONFIGS for config in parameters.values} == set(ENCODERS.values())
 
 
 def random_frames(height: int, width: int, count: int = 3) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_a_step_in_parts_learns_the_same(
 
 
 def test_the_average_is_what_a_stage_leaves_behind(
-    tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
+    trained: Path, tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
 ) -> None:
     config = replace(tiny_train_config, forecast=replace(tiny_train_config.forecast, average=0.9))
     stops = iter([False] * 8 + [True] + [False] * 100)
@@ -149,8 +150,10 @@ def test_the_average_is_what_a_stage_leaves_behind(
         Trainer(config, recording=recording, run=tmp_path / "stopped", compute=cpu).train(stop)
     assert any(name.startswith("average/") for name in load_training(newest(tmp_path / "stopped")))
     Trainer(config, recording=recording, run=tmp_path / "stopped", compute=cpu).train(stop)
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    one, other, last = weights(tmp_path / "whole"), weights(tmp_path / "stopped"), weights(trained)
     assert all(torch.equal(one[name], other[name]) for name in one)
+    learned = [name for name in one if name.startswith("predictor.")]
+    assert any(not torch.equal(one[name], last[name]) for name in learned), "the last weights were left behind"
 
 
 def test_the_average_known_answer() -> None:
@@ -488,11 +491,9 @@ def test_settings_may_change_until_there_is_a_checkpoint(
     Trainer(replace(tiny_train_config, seed=9), recording=recording, run=tmp_path, compute=cpu)
 
 
-def test_a_checkpoint_being_replaced_still_counts(
-    tiny_train_config: TrainConfig, recording: Recording, cpu: Compute, tmp_path: Path
-) -> None:
-    Trainer(tiny_train_config, recording=recording, run=tmp_path, compute=cpu).train()
-    last = newest(tmp_path)
+def test_a_checkpoint_being_replaced_still_counts(trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    last = newest(run)
     last.rename(last.with_name(f"{last.name}.replaced"))  # killed between two renames
-    assert newest(tmp_path).name == f"{last.name}.replaced"
-    assert load_model(tmp_path)
+    assert newest(run).name == f"{last.name}.replaced"
+    assert load_model(run)
