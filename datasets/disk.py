@@ -65,15 +65,26 @@ class Disk:
         self._file.close()
 
 
-def lock(folder: Path) -> IO[str] | None:
-    """Take a folder for this process, until the file returned is closed or the process ends; None: another has it."""
+def lock(folder: Path, *, wait: bool = False) -> IO[str] | None:
+    """Take a folder for this process, until the file returned is closed or the process ends.
+
+    Args:
+        wait: until no other process has it; else None is returned where one has.
+    """
     held = (folder / ".lock").open("w")
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         held.close()
         return None
     return held
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file anew; whatever interrupts that, the old one or the new one is there."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.rename(path)
 
 
 def sync(path: Path) -> None:

@@ -25,6 +25,12 @@ class Observation(TypedDict):
     proprioception: NotRequired[NDArray[np.float32]]
 
 
+def check_action(action: Action, space: gymnasium.Space[Any]) -> None:
+    """Refuse an action of another shape than those of `space`, or that is not finite."""
+    if np.shape(action) != space.shape or not np.isfinite(action).all():
+        raise WorldModelError(f"Action {action} is not one of {space}: expected finite numbers in it.")
+
+
 class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     """One of our tasks, with its goal told only by an image.
 
@@ -98,8 +104,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._observe(), self._info()
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        if np.shape(action) != self.action_space.shape or not np.isfinite(action).all():
-            raise WorldModelError(f"Action {action} is not one of {self.action_space}: expected finite numbers in it.")
+        check_action(action, self.action_space)
         self.task.step(action)
         self.task.check_alive()
         self._steps += 1

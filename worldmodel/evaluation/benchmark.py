@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldmodel.config import from_json, to_json
+from worldmodel.datasets.disk import lock, write_whole
 from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.interval import Rate
 from worldmodel.evaluation.markdown import markdown_table
@@ -87,8 +87,9 @@ class BenchmarkTable:
     @classmethod
     def put(cls, row: BenchmarkRow, folder: Path) -> BenchmarkTable:
         """Put a row into the table in `folder`, into which others may put theirs at the same time; return the table."""
-        with (folder / ".lock").open("w") as alone:
-            fcntl.flock(alone, fcntl.LOCK_EX)
+        alone = lock(folder, wait=True)
+        assert alone is not None
+        with alone:
             table = cls.read(folder).with_row(row)
             table.write(folder)
         return table
@@ -121,9 +122,7 @@ class BenchmarkTable:
 
     def write(self, folder: Path) -> None:
         """Write the table as `table.json`, and as `table.md` with its failures below."""
-        partial = folder / f"{JSON}.partial"
-        partial.write_text(to_json(self), encoding="utf-8")
-        partial.rename(folder / JSON)
+        write_whole(folder / JSON, to_json(self).encode())
         failures = "\n".join(f"- {line}" for line in self.failures()) or "None."
         text = f"{markdown_table([HEAD, *(row.cells() for row in self.rows)])}\n{self.caption()}\n\n"
         (folder / MARKDOWN).write_text(f"{text}Videos of the failures:\n\n{failures}\n", encoding="utf-8")

@@ -98,6 +98,11 @@ class WorldModel(nn.Module):
         """The most visible frames that the predictor was trained on."""
         return self.config.predictor.visible
 
+    @property
+    def longest_forecast(self) -> int:
+        """The most masked frames that follow as many visible ones as there may be."""
+        return self.longest_clip - self.most_visible
+
     def encode(self, frames: Tensor) -> Tensor:
         """Encode `frames [..., H, W, 3]`, uint8, as latents `[..., D]`."""
         expected = (self.interface.height, self.interface.width, 3)

@@ -83,5 +83,5 @@ class CEMPlanner(Planner):
         noise = torch.randn(count, *self.space.shape, generator=generator, device=mean.device)
         candidates = mean[:, None] + spread[:, None] * noise
         candidates[:, 0] = best
-        candidates[:, min(1, count - 1)] = mean
+        candidates[:, 1] = mean
         return self.space.clamp(candidates)

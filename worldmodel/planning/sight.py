@@ -27,6 +27,7 @@ class Sight:
     def __init__(self, interface: Interface, *, world: World) -> None:
         cameras, width = interface.cameras, interface.width // len(interface.cameras)
         self._interface, self._world = interface, world
+        self._model, self._sense = world.model, self._senses()
         self._film = Film(FilmConfig(cameras, ("rgb",), interface.height, width, interface.quality), world=world)
         self._columns = [picture_column("rgb", camera) for camera in cameras]
 
@@ -38,9 +39,12 @@ class Sight:
 
     def felt(self) -> NDArray[np.float32]:
         """Return what the robot feels of its joints at present, `[P]`; P is 0 for a model without proprioception."""
-        model, data = self._world.model, self._world.data  # some worlds replace both for each episode
-        sense = proprioception_of(model) if self._interface.proprioception else Proprioception()
-        return sense(data.qpos, data.qvel)
+        if self._world.model is not self._model:  # some worlds compile one anew for each episode
+            self._model, self._sense = self._world.model, self._senses()
+        return self._sense(self._world.data.qpos, self._world.data.qvel)
+
+    def _senses(self) -> Proprioception:
+        return proprioception_of(self._world.model) if self._interface.proprioception else Proprioception()
 
     def close(self) -> None:
         self._film.close()

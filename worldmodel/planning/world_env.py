@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.envs.goal_env import Observation
+from worldmodel.envs.goal_env import Observation, check_action
 from worldmodel.envs.registry import make_world
 from worldmodel.envs.world import Action
 from worldmodel.errors import WorldModelError
@@ -59,8 +59,7 @@ class WorldEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._observe(), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        if np.shape(action) != self.action_space.shape or not np.isfinite(action).all():
-            raise WorldModelError(f"Action {action} is not one of {self.action_space}: expected finite numbers in it.")
+        check_action(action, self.action_space)
         outcome = self.world.step(np.asarray(action, np.float32))
         self.world.check_alive()
         return self._observe(), outcome.reward, outcome.terminated, outcome.truncated, {}

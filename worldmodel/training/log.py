@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
+
+from worldmodel.datasets.disk import write_whole
 
 LOG = "log.jsonl"  # in the folder of a run: one JSON object a line
 FINDINGS = "findings.jsonl"  # likewise: one for each command that told something of the run when training had ended
@@ -75,7 +75,8 @@ def log_findings(run: Path, name: str, step: int, values: dict[str, float]) -> N
     found = run / FINDINGS
     lines = found.read_bytes().splitlines(keepends=True) if found.exists() else []
     others = [line for line in lines if (entry := _read_entry(line)) and entry.get("name") != name]
-    _write_lines(found, [*others, f"{json.dumps({'step': step, 'name': name, **values})}\n".encode()])
+    told = f"{json.dumps({'step': step, 'name': name, **values})}\n"
+    write_whole(found, b"".join([*others, told.encode()]))
 
 
 def read_scalars(run: Path) -> list[dict[str, float]]:
@@ -96,14 +97,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
         entry = _read_entry(line)
         if line.endswith(b"\n") and entry and entry["step"] <= step:
             kept.append(line)
-    _write_lines(path, kept)
-
-
-def _write_lines(path: Path, lines: Sequence[bytes]) -> None:
-    """Write a file anew; whatever interrupts that, the old one or the new one is there."""
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(b"".join(lines))
-    os.replace(partial, path)
+    write_whole(path, b"".join(kept))
 
 
 def _read_entry(line: bytes) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldmodel.config import to_json
 from worldmodel.datasets.clips import Clips
-from worldmodel.datasets.disk import lock
+from worldmodel.datasets.disk import lock, write_whole
 from worldmodel.datasets.reader import Recording, split_episodes
 from worldmodel.errors import CheckpointError, WorldModelError
 from worldmodel.interrupts import sigterm_interrupts
@@ -245,9 +245,7 @@ class Trainer:
         self._processes.wait()  # until all have looked into the folder
         if self._processes.leads:
             self.run.mkdir(parents=True, exist_ok=True)
-            partial = self.run / f"{CONFIG}.partial"
-            partial.write_text(to_json(self.config), encoding="utf-8")
-            partial.rename(self.run / CONFIG)
+            write_whole(self.run / CONFIG, to_json(self.config).encode())
         if card is None:
             return None
         if card.interface != self.model.interface:

@@ -23,7 +23,7 @@ def write_demo_summary(
 ) -> Path:
     """Write the summary into `out`; return its path."""
     config = read_train_config(run)
-    visible, horizon = model.most_visible, model.longest_clip - model.most_visible
+    visible, horizon = model.most_visible, model.longest_forecast
     _, held_out = split_episodes(recording.episodes, config.held_out, config.seed)
     clips = Clips(as_seen_by(model, recording), held_out, length=visible + horizon)
     batch = clips.take(evenly(len(clips), 1))

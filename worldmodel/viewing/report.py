@@ -85,7 +85,7 @@ def _steps(config: TrainConfig, total: int) -> str:
 
 
 def _rollout(trained: Trained, out: Path) -> Section:
-    visible, horizon = trained.model.most_visible, trained.model.longest_clip - trained.model.most_visible
+    visible, horizon = trained.model.most_visible, trained.model.longest_forecast
     strip, video = view_rollout(
         trained.model, trained.recording, trained.held_out, trained.compute, out, visible=visible, horizon=horizon
     )

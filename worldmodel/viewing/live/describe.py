@@ -38,7 +38,7 @@ def describe_world(
         seconds_per_frame=p.control_seconds * p.steps_per_frame,
         whole_frames=recording.whole_frames.tolist(),
         held_out=trained.held_out.tolist(),
-        longest_horizon=trained.model.longest_clip - trained.model.most_visible,
+        longest_horizon=trained.model.longest_forecast,
         cloud=rounded(cloud[evenly(len(cloud), MAP_POINTS)], 3),
         motion=rounded(survey.motion / survey.unrelated),
         unit=task.unit if task else "",

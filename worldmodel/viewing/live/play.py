@@ -53,7 +53,7 @@ class Play:
         self._trained, self._publish, self._rng, self._called_off = trained, publish, rng, called_off
         self.driver: int | None = None
         self.rate, self.watching = 0.0, 0
-        self._settings = commands.Settings(horizon=min(5, trained.model.longest_clip - trained.model.most_visible))
+        self._settings = commands.Settings(horizon=min(5, trained.model.longest_forecast))
         self._world = stage.world
         low, high = self._world.low, self._world.high
         self._low, self._half = low, (high - low) / 2

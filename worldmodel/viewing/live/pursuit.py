@@ -52,7 +52,7 @@ def planning_config(trained: Trained, settings: Settings) -> PlanningConfig:
     Raises:
         WorldModelError: horizon and remembered frames together are longer than the predictor.
     """
-    longest = trained.model.longest_clip - trained.model.most_visible
+    longest = trained.model.longest_forecast
     if settings.horizon > longest:
         raise WorldModelError(f"horizon is {settings.horizon}; expected 1 to {longest}, as the model was trained.")
     cem = ProposalConfig().cem
