@@ -15,45 +15,23 @@ from worldmodel.evaluation.interval import wilson
 from worldmodel.evaluation.pool import pool
 from worldmodel.planning.policy import PlanningConfig
 
-REPORT = ControlReport(
-    env="worldmodel/Reacher-v0",
-    env_arguments="{}",
-    shifted=False,
-    planning=PlanningConfig(planner="icem"),
-    ahead=25,
-    budget=50,
-    training_seed=0,
-    seed=0,
-    success=wilson(9, 10),
-    success_ever=wilson(10, 10),
-    floors={"zero": wilson(1, 10), "explore": wilson(2, 10)},
-    floors_ever={"zero": wilson(1, 10), "explore": wilson(2, 10)},
-    oracle=None,
-    oracle_ever=None,
-    oracle_planner="icem",
-    tolerance=0.025,
-    unit="m",
-    milliseconds_per_plan=100.0,
-    milliseconds_for_one=10.0,
-    model_share=0.9,
-    plans=10,
-    imagined_cost=0.1,
-    achieved_cost=0.2,
-    seconds=5.0,
-)
-OTHER = replace(
-    REPORT,
-    training_seed=1,
-    success=wilson(12, 20),
-    success_ever=wilson(15, 20),
-    achieved_cost=0.4,
-    floors={"zero": wilson(0, 20)},
-    floors_ever={"zero": wilson(3, 20)},
-)
+
+@pytest.fixture
+def other(control_report: ControlReport) -> ControlReport:
+    """Of another training seed."""
+    return replace(
+        control_report,
+        training_seed=1,
+        success=wilson(12, 20),
+        success_ever=wilson(15, 20),
+        achieved_cost=0.4,
+        floors={"zero": wilson(0, 20)},
+        floors_ever={"zero": wilson(3, 20)},
+    )
 
 
-def test_all_trials_count_once() -> None:
-    row = pool([REPORT, OTHER])
+def test_all_trials_count_once(control_report: ControlReport, other: ControlReport) -> None:
+    row = pool([control_report, other])
     assert row.success == wilson(21, 30)
     assert row.success_ever == wilson(25, 30)
     assert row.floors == {"zero": wilson(1, 30)}
@@ -75,13 +53,17 @@ def test_all_trials_count_once() -> None:
         ({"training_seed": 0}, "count trials twice"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(change: dict[str, Any], named: str) -> None:
+def test_what_does_not_belong_together_is_refused(
+    control_report: ControlReport, other: ControlReport, change: dict[str, Any], named: str
+) -> None:
     with pytest.raises(WorldModelError, match=named):
-        pool([REPORT, replace(OTHER, **change)])
+        pool([control_report, replace(other, **change)])
 
 
-def test_the_command_reads_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, report in (("a", REPORT), ("b", OTHER)):
+def test_the_command_reads_and_writes(
+    control_report: ControlReport, other: ControlReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, report in (("a", control_report), ("b", other)):
         (tmp_path / name).mkdir()
         report.write(tmp_path / name / "report.json")
     assert run(["pool", str(tmp_path / "a"), str(tmp_path / "b" / "report.json"), "--out", str(tmp_path / "row")]) == 0

@@ -16,7 +16,6 @@ from worldmodel.evaluation.interval import wilson
 from worldmodel.evaluation.measure import MeasureReport
 from worldmodel.evaluation.metrics.action_probe import ActionTransfer
 from worldmodel.evaluation.ranking import METRICS, rank_metrics
-from worldmodel.planning.policy import PlanningConfig
 
 REPORT = MeasureReport(
     env="somewhere",
@@ -38,32 +37,6 @@ REPORT = MeasureReport(
     actions=ActionTransfer(0.5, 0.4, 0.3, 0.2),
     state_cka=0.5,
     seconds=1.0,
-)
-CONTROL = ControlReport(
-    env="somewhere",
-    env_arguments="{}",
-    shifted=False,
-    planning=PlanningConfig(),
-    ahead=25,
-    budget=50,
-    training_seed=0,
-    seed=0,
-    success=wilson(9, 10),
-    success_ever=wilson(10, 10),
-    floors={},
-    floors_ever={},
-    oracle=None,
-    oracle_ever=None,
-    oracle_planner="cem",
-    tolerance=0.025,
-    unit="m",
-    milliseconds_per_plan=100.0,
-    milliseconds_for_one=10.0,
-    model_share=0.9,
-    plans=10,
-    imagined_cost=0.1,
-    achieved_cost=0.2,
-    seconds=5.0,
 )
 SUCCESSES = (0.2, 0.4, 0.6, 0.8, 0.9)
 
@@ -120,11 +93,16 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> list[str]:
+def control(control_report: ControlReport) -> ControlReport:
+    return replace(control_report, env="somewhere")
+
+
+@pytest.fixture
+def runs(control: ControlReport, tmp_path: Path) -> list[str]:
     """The folders of three runs: the higher RankMe and the lower LiDAR, the better they plan."""
     for index, name in enumerate("abc"):
         report = replace(REPORT, rankme=float(index), lidar=-float(index))
-        put(tmp_path / name, report, replace(CONTROL, training_seed=index, success=wilson(3 * index, 10)))
+        put(tmp_path / name, report, replace(control, training_seed=index, success=wilson(3 * index, 10)))
     return [str(tmp_path / name) for name in "abc"]
 
 
@@ -156,9 +134,13 @@ def test_the_command_ranks_and_writes_nothing(
     ],
 )
 def test_runs_of_different_tasks_are_refused(
-    runs: list[str], capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: tuple[str, ...]
+    runs: list[str],
+    control: ControlReport,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+    named: tuple[str, ...],
 ) -> None:
-    put(Path(runs[1]), replace(CONTROL, **change))
+    put(Path(runs[1]), replace(control, **change))
     assert run(["rank", *runs]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert all(part in error for part in named)
