@@ -35,6 +35,21 @@ class ClipBatch:
     felt: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Columns:
+    """All that clips are cut from, some episodes one after another.
+
+    Attributes:
+        frames: `[F, H, W, 3]` uint8.
+        actions: `[S, A]` float32, of the control steps.
+        felt: `[F, P]` float32.
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    felt: NDArray[np.float32]
+
+
 class Clips:
     """Clips of `length` frames from some episodes of a recording.
 
@@ -120,6 +135,25 @@ class Clips:
         self._felt.gather(position, offset, self._stride, felt)
         return ClipBatch(frames, actions.reshape(blocks), felt)
 
+    @property
+    def columns(self) -> Columns | None:
+        """What the clips are cut from, where it is in memory."""
+        if self._frames is None or self._actions is None:
+            return None
+        return Columns(self._frames.rows, self._actions.rows, self._felt.rows)
+
+    def rows(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the clips of these numbers lie in `columns`: their frames `[B, L]`, and their actions."""
+        assert self._frames is not None
+        assert self._actions is not None
+        position = np.searchsorted(self._first_clip, clips, side="right") - 1
+        offset = clips - self._first_clip[position]
+        steps = (self.length - 1) * self._block * self._stride
+        return (
+            self._frames.index(position, offset, self._stride, self.length),
+            self._actions.index(position, offset * self._block, 1, steps),
+        )
+
     def rewards(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the rewards of the blocks in the clips of these numbers, `[B, L - 1]`: sums over control steps.
 
@@ -153,21 +187,29 @@ class Clips:
                 out[:] = self._recording.read_actions(start, start + steps)
         return actions
 
-    def batches(self, size: int, *, seed: int, first: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[ClipBatch]:
-        """Yield random batches without end, the next one read while the last one is used.
+    def draw(self, number: int, size: int, *, seed: int, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
+        """Return the numbers of the clips in random batch `number`, which depends on that and `seed` alone.
 
-        Batch number n depends on `seed` and n alone, so a run that is resumed at batch n sees what it
-        would have seen. Where several processes share a batch, each gets its part of the rows.
+        Where several processes share a batch, each gets its part of it.
 
         Args:
             size: clips in a batch, drawn with replacement.
-            first: number of the first batch.
             rank, ranks: which of how many processes this is; `ranks` divides `size`.
         """
         own = slice(rank * size // ranks, (rank + 1) * size // ranks)
+        return np.random.default_rng([seed, number]).integers(len(self), size=size)[own]
+
+    def batches(self, size: int, *, seed: int, first: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[ClipBatch]:
+        """Yield random batches without end, the next one read while the last one is used.
+
+        A run that is resumed at batch n sees what it would have seen, see `draw`.
+
+        Args:
+            first: number of the first batch.
+        """
 
         def draw(number: int) -> ClipBatch:
-            return self.take(np.random.default_rng([seed, number]).integers(len(self), size=size)[own])
+            return self.take(self.draw(number, size, seed=seed, rank=rank, ranks=ranks))
 
         with ThreadPoolExecutor(1, thread_name_prefix="clips") as ahead:
             number = first
@@ -185,9 +227,16 @@ class _InMemory:
     start: NDArray[np.int64]
     rows: NDArray[Any]
 
+    def index(
+        self, position: NDArray[np.int64], offset: NDArray[np.int64], stride: int, count: int
+    ) -> NDArray[np.int64]:
+        """Return the numbers of `count` rows, `stride` apart, from each episode and offset on, `[B, count]`."""
+        index: NDArray[np.int64] = (self.start[position] + offset)[:, None] + np.arange(count) * stride
+        return index
+
     def gather(self, position: NDArray[np.int64], offset: NDArray[np.int64], stride: int, out: NDArray[Any]) -> None:
         """Copy `out.shape[1]` rows, `stride` apart, from each episode and offset into `out`."""
-        index = ((self.start[position] + offset)[:, None] + np.arange(out.shape[1]) * stride).ravel()
+        index = self.index(position, offset, stride, out.shape[1]).ravel()
         # "clip" copies straight into `out`, which "raise" does not; the rows are known to exist
         np.take(self.rows, index, axis=0, out=out.reshape(len(index), *self.rows.shape[1:]), mode="clip")
 

@@ -45,6 +45,7 @@ class Bench:
         candidates, rounds, horizon: of the search.
         repeats: how often each is timed; the median counts.
         widths: also time predictors of other widths.
+        device: "auto", "cpu" or "cuda".
     """
 
     candidates: int = 300
@@ -52,6 +53,7 @@ class Bench:
     horizon: int = 5
     repeats: int = 15
     widths: bool = True
+    device: str = "auto"
 
 
 def untrained(width: int = PredictorConfig.width) -> WorldModel:
@@ -90,10 +92,12 @@ def plan_flops(bench: Bench, model: WorldModel) -> float:
 
 def matmul_rate(compute: Compute) -> float:
     """Return the rate of one large matrix multiplication in the precision that is used, FLOP/s."""
-    a = torch.ones(1024, 1024, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
+    a = torch.ones(1024, 1024, dtype=torch.bfloat16 if compute.bf16 else torch.float32, device=compute.device)
+    compute.wait()
     started = time.perf_counter()
     for _ in range(4):
         a @ a
+    compute.wait()
     return 4 * 2 * 1024**3 / (time.perf_counter() - started)
 
 
@@ -102,8 +106,9 @@ def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable
     hold = INTERFACE.steps_per_frame
     imagination = Imagination(model, hold=hold, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
     seen = model.most_visible
-    latents = torch.randn(1, seen, model.config.latent)
-    past, plans = torch.zeros(1, seen - 1, 1, 2), torch.rand(1, bench.candidates, bench.horizon, 1, 2)
+    latents = torch.randn(1, seen, model.config.latent, device=compute.device)
+    past = torch.zeros(1, seen - 1, 1, 2, device=compute.device)
+    plans = torch.rand(1, bench.candidates, bench.horizon, 1, 2, device=compute.device)
     with torch.no_grad(), compute.autocast():
         slow_state = model.remember(latents, past.repeat_interleave(hold, 2))
     with torch.no_grad():
@@ -120,22 +125,23 @@ def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable
     return fast, slow
 
 
-def seconds(action: Callable[[], object]) -> float:
+def seconds(action: Callable[[], object], compute: Compute) -> float:
     started = time.perf_counter()
     action()
+    compute.wait()
     return time.perf_counter() - started
 
 
 def main(bench: Bench) -> None:
-    compute, console = choose_compute("cpu"), Console(highlight=False)
-    model = untrained()
+    compute, console = choose_compute(bench.device), Console(highlight=False)
+    model = untrained().to(compute.device)
     replan, (fast, slow) = Replan(bench, model, compute), a_round(bench, model, compute)
     took, rates, quick, plain = [], [], [], []
     for _ in range(bench.repeats):
         took.append(replan())
         rates.append(matmul_rate(compute))
-        quick.append(seconds(fast))
-        plain.append(seconds(slow))
+        quick.append(seconds(fast, compute))
+        plain.append(seconds(slow, compute))
     whole, in_model = np.median(took, axis=0) * 1000
     limit = 1000 * plan_flops(bench, model) / float(np.median(rates))
     least = 1000 * min(total for total, _ in took)
@@ -160,7 +166,7 @@ def main(bench: Bench) -> None:
             others.add_row(str(width), f"{np.median(times):.1f}", f"{min(times):.1f}")
         console.print(others)
     rate = f"{np.median(rates) / 1e9:,.0f} GFLOP/s in {'bf16' if compute.bf16 else 'fp32'}"
-    console.print(f"{machine(cores(), 'torch')}, {torch.get_num_threads()} threads, {rate}")
+    console.print(f"{compute.device}: {machine(cores(), 'torch')}, {torch.get_num_threads()} threads, {rate}")
     print(
         json.dumps(
             {

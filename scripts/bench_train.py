@@ -38,11 +38,11 @@ from worldmodel.datasets.production import cores
 from worldmodel.datasets.reader import Recording
 from worldmodel.datasets.recorder import RecordConfig, record
 from worldmodel.models.world_model import WorldModel
-from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.registry import make_objective
 from worldmodel.training.config import TrainConfig, interface_of
 from worldmodel.training.device import Compute, choose_compute, matmul_flops
 from worldmodel.training.forecast import ForecastStage
+from worldmodel.training.gradients import Gradients
 from worldmodel.training.learner import Learner
 from worldmodel.training.presets import train_config
 from worldmodel.training.processes import Processes
@@ -94,17 +94,15 @@ class Training:
         self.stage, self.compute = stage, compute
         self._learner = Learner(stage, model)
         self._losses = stage.losses(model, 0)
-        self._generator = torch.Generator(compute.device).manual_seed(0)
+        self._gradients = Gradients(stage, model, compute=compute, processes=Processes())
         model.train()
 
     def step(self) -> float:
         """Take a step; return how long it waited for its clips, s."""
         started = time.perf_counter()
-        (compute_loss,) = next(self._losses)
+        parts = next(self._losses)
         waited = time.perf_counter() - started
-        with self.compute.autocast():
-            step = compute_loss(Draws(self._generator))
-        step.loss.backward()
+        self._gradients.add_up(parts, 0)
         self._learner.optimiser.clip()
         self._learner.step(0, 0.0)
         return waited
@@ -280,9 +278,10 @@ def measure(
         ),
     ):
         training = Training(stage, model, compute)
-        for _ in range(3):  # allocate, choose kernels
-            training.step()
+        training.step()  # reads, or encodes, what is learned from
         rates = Rates(count_flops(training), stage.config.batch * stage.config.length)
+        for _ in range(4):  # allocate, choose kernels, compile, record
+            training.step()
         for _ in range(bench.rounds):
             training.measure(rates, bench.steps)
         results[stage.name] = rates

@@ -102,6 +102,19 @@ def test_in_memory_or_not_the_clips_are_the_same(recording: Recording) -> None:
         assert np.array_equal(held.actions, expected.actions)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_whoever_holds_the_columns_can_cut_the_clips(recording: Recording, stride: int) -> None:
+    clips = Clips(recording, np.array([6, 0, 3]), length=3, stride=stride, in_memory=True)
+    columns, chosen = clips.columns, clips.draw(4, 16, seed=1)
+    assert columns is not None
+    frames, actions = clips.rows(chosen)
+    expected = clips.take(chosen)
+    assert np.array_equal(columns.frames[frames], expected.frames)
+    assert np.array_equal(columns.actions[actions].reshape(expected.actions.shape), expected.actions)
+    assert np.array_equal(columns.felt[frames], expected.felt)
+    assert Clips(recording, np.array([6]), length=3, in_memory=False).columns is None
+
+
 @pytest.mark.usefixtures("cached")
 def test_clips_show_the_views_of_the_cameras_that_were_asked_for_side_by_side(
     tmp_path: Path, provenance: Provenance, make_episode: MakeEpisode

@@ -44,6 +44,8 @@ class Command:
         fine_tune: after an objective other than masked-future, train encoder and predictor together.
         device: "auto" takes CUDA where there is one, else the CPU.
         compile: let PyTorch compile the networks first, which takes a minute or more and a compiler on this machine.
+        replay: ask a GPU for all the work of a step at once, where steps allow it; with --no-replay, for each operation
+            by itself, which takes small models several times as long.
         resume: continue the run that the folder holds; with --no-resume, such a folder is refused.
     """
 
@@ -58,11 +60,20 @@ class Command:
     )
     device: str = "auto"
     compile: bool = False
+    replay: bool = True
     resume: bool = True
 
     def run(self) -> None:
         with Recording.open(self.recording) as recording:
-            train_with_bars(self.config, recording, self.out, self.device, compiled=self.compile, resume=self.resume)
+            train_with_bars(
+                self.config,
+                recording,
+                self.out,
+                self.device,
+                compiled=self.compile,
+                replays=self.replay,
+                resume=self.resume,
+            )
         if int(os.environ.get("RANK", "0")) == 0:
             Console().print(f"Trained: {self.out}  (tensorboard --logdir {self.out / 'tensorboard'})")
 
@@ -80,11 +91,18 @@ def defaults(arguments: Sequence[str]) -> Command:
 
 
 def train_with_bars(
-    config: TrainConfig, recording: Recording, out: Path, device: str, *, compiled: bool = False, resume: bool = True
+    config: TrainConfig,
+    recording: Recording,
+    out: Path,
+    device: str,
+    *,
+    compiled: bool = False,
+    replays: bool = True,
+    resume: bool = True,
 ) -> Trainer:
     """Train, with a progress bar for each stage; under torchrun, together with the other processes."""
     with joined(device) as processes:
-        compute = replace(choose_compute(device), compiled=compiled)
+        compute = replace(choose_compute(device), compiled=compiled, replays=replays)
         # timings are noisy, and all must compute alike
         compute = compute.in_precision(bool(processes.first(float(compute.bf16))))
         trainer = Trainer(config, recording=recording, run=out, compute=compute, resume=resume, processes=processes)

@@ -93,21 +93,27 @@ def colour_maps(frames: Tensor, strength: Tensor, config: AugmentConfig) -> tupl
         `[N, 3, 3]` and `[N, 1, 1]`; a pixel is a row vector, from 0 to 255.
     """
     n = len(frames)
-    most = strength.new_tensor([config.brightness, config.contrast, config.saturation, 2 * math.pi * config.hue])
+    most = _row(strength, config.brightness, config.contrast, config.saturation, 2 * math.pi * config.hue)
     change = (2 * strength[:, :4] - 1) * most
     bright, contrast, saturation = (change[:, :3] + 1).unbind(1)
     saturation = saturation.where(strength[:, 4] >= config.grey, 0)
-    luma = strength.new_tensor(LUMA)
+    luma = _row(strength, *LUMA)
     one = torch.eye(3, device=frames.device)
     saturate = saturation.view(n, 1, 1) * one + (1 - saturation).view(n, 1, 1) * luma[:, None]
     # the hues turn around the axis of the greys: Rodrigues' formula
-    cross = strength.new_tensor([[0, 1, -1], [-1, 0, 1], [1, -1, 0]]) / math.sqrt(3)
+    along = one.roll(1, 1)
+    cross = (along - along.T) / math.sqrt(3)
     cos, sin = change[:, 3].cos().view(n, 1, 1), change[:, 3].sin().view(n, 1, 1)
     turn = cos * one + (1 - cos) / 3 + sin * cross
     with torch.autocast(frames.device.type, enabled=False):
         matrix = (bright * contrast).view(n, 1, 1) * torch.bmm(saturate, turn)
         mean = frames[:, ::4, ::4].float().mean((1, 2)) @ luma
     return matrix, (bright * (1 - contrast) * mean).view(n, 1, 1)
+
+
+def _row(like: Tensor, *values: float) -> Tensor:
+    """Return `values` where `like` is, written there: a copy from the processor is one that a GPU must wait for."""
+    return torch.cat([like.new_full((1,), value) for value in values])
 
 
 def recolour(frames: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:

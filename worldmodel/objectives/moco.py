@@ -71,6 +71,7 @@ class MoCo(Objective):
 
     queue: Tensor
     oldest: Tensor
+    replays = False  # each step hands over keys of its own
 
     def __init__(self, config: MoCoConfig, *, model: WorldModel) -> None:
         super().__init__()

@@ -52,10 +52,12 @@ class Objective(nn.Module, ABC):
     Attributes:
         trains: the parts of the world model that the loss reaches.
         least_frames: L, the shortest clip that it can learn from.
+        replays: whether steps are alike but for clips and draws; see `Stage`.
     """
 
     trains: ClassVar[frozenset[Part]] = frozenset({"encoder"})
     least_frames: int = 2
+    replays: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, model: WorldModel, clips: ClipTensors, draws: Draws) -> tuple[Tensor, Logs]:

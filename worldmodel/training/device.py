@@ -31,12 +31,14 @@ class Compute:
         bf16: whether autocast to bfloat16 is used.
         flops: measured rate of matrix multiplication in that precision, FLOP/s.
         compiled: whether networks are compiled for it before they are trained.
+        replays: whether a GPU is asked for all the work of a training step at once, where steps allow it.
     """
 
     device: torch.device
     bf16: bool
     flops: float
     compiled: bool = False
+    replays: bool = True
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context in which matrix multiplications run in the chosen precision."""

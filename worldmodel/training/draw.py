@@ -13,7 +13,7 @@ from worldmodel.datasets.clips import Clips
 from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.training.device import Compute
-from worldmodel.training.feed import on_device
+from worldmodel.training.feed import feed
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
 
@@ -41,8 +41,8 @@ class DrawStage(Stage):
             loss = F.mse_loss(model.decoder(latents).float(), target)
             return Step(loss, {"decoder": loss.detach()})
 
-        batches = self._clips.batches(
-            self.config.batch, seed=self._seed, first=first, rank=self._processes.rank, ranks=self._processes.count
-        )
-        for batch in on_device(batches, self._compute.device):
+        device, processes = self._compute.device, self._processes
+        for batch in feed(
+            self._clips, self.config.batch, seed=self._seed, first=first, device=device, processes=processes
+        ):
             yield [partial(compute_loss, part.flatten(0, 1)) for part in batch.frames.chunk(self.config.accumulate)]

@@ -1,28 +1,65 @@
-"""Bring batches to the device while the one before is worked on."""
+"""Bring batches to the device: from what it holds itself, or while the one before is worked on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import count
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldmodel.datasets.clips import ClipBatch
+from worldmodel.datasets.clips import ClipBatch, Clips, Columns
 from worldmodel.objectives.objective import ClipTensors
+from worldmodel.training.processes import Processes
+
+GPU_SHARE = 0.5  # of a GPU's free memory, for frames and actions
 
 
-def on_device(batches: Iterable[ClipBatch], device: torch.device) -> Iterator[ClipTensors]:
-    """Yield each batch as tensors on `device`.
+def feed(
+    clips: Clips, size: int, *, seed: int, first: int, device: torch.device, processes: Processes
+) -> Iterator[ClipTensors]:
+    """Yield random batches without end, as tensors on `device`; each process gets its part of them.
 
-    To a GPU, bytes travel from pinned memory on a stream of their own, one batch ahead of the step; floats are
-    made of them there.
+    A GPU with room for all that clips are cut from takes it once, and cuts them itself. Otherwise bytes travel there
+    one batch ahead of the step; floats are made of them there. All batches come to the same place on a GPU, one after
+    another, so that steps can be replayed: a batch holds until the next.
+
+    Args:
+        size: clips in a batch, over all processes.
+        seed: decides the batches.
+        first: number of the first batch.
     """
-    if device.type != "cuda":
-        for batch in batches:
-            yield ClipTensors(*(_tensor(x).to(device) for x in (batch.frames, batch.actions, batch.felt)))
-        return
+    rank, ranks = processes.rank, processes.count
+    columns = clips.columns if device.type == "cuda" else None
+    if columns is not None and _fits(columns, device):
+        numbers = (clips.draw(number, size, seed=seed, rank=rank, ranks=ranks) for number in count(first))
+        return _in_place(_cut(clips, columns, numbers, device))
+    batches = clips.batches(size, seed=seed, first=first, rank=rank, ranks=ranks)
+    if device.type == "cuda":
+        return _in_place(_brought(batches, device))
+    return (ClipTensors(*(_tensor(x).to(device) for x in (b.frames, b.actions, b.felt))) for b in batches)
+
+
+def _fits(columns: Columns, device: torch.device) -> bool:
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(x.nbytes for x in (columns.frames, columns.actions, columns.felt)) <= GPU_SHARE * free
+
+
+def _cut(
+    clips: Clips, columns: Columns, numbers: Iterable[NDArray[np.int64]], device: torch.device
+) -> Iterator[ClipTensors]:
+    """Cut clips from what the device holds."""
+    frames, actions, felt = (_tensor(x).to(device) for x in (columns.frames, columns.actions, columns.felt))
+    for chosen in numbers:
+        where, when = (_tensor(rows).to(device, non_blocking=True) for rows in clips.rows(chosen))
+        blocks = actions[when].view(len(chosen), clips.length - 1, -1, actions.shape[-1])
+        yield ClipTensors(frames[where], blocks, felt[where])
+
+
+def _brought(batches: Iterable[ClipBatch], device: torch.device) -> Iterator[ClipTensors]:
+    """Bring batches there from pinned memory, on a stream of their own, one ahead."""
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     ahead: tuple[ClipTensors, torch.cuda.Event] | None = None
     for batch in batches:
@@ -51,5 +88,15 @@ def _wait(clips: ClipTensors, arrived: torch.cuda.Event, device: torch.device) -
     return clips
 
 
-def _tensor(array: NDArray[np.uint8] | NDArray[np.float32]) -> Tensor:
+def _in_place(batches: Iterator[ClipTensors]) -> Iterator[ClipTensors]:
+    """Put each batch where the first one is."""
+    place = next(batches)
+    yield place
+    for clips in batches:
+        for name in ("frames", "actions", "felt"):
+            getattr(place, name).copy_(getattr(clips, name))
+        yield place
+
+
+def _tensor(array: NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(array)

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from worldmodel.errors import WorldModelError
 from worldmodel.interrupts import signals_held
 from worldmodel.models.world_model import WorldModel
-from worldmodel.objectives.draws import Draws
 from worldmodel.training.checkpoint import Position, load_training, newest, save_checkpoint
 from worldmodel.training.clock import Clock, Limit
 from worldmodel.training.config import TrainConfig
 from worldmodel.training.device import Compute
+from worldmodel.training.gradients import Gradients
 from worldmodel.training.learner import Learner
 from worldmodel.training.log import RunLog
 from worldmodel.training.processes import Processes
 from worldmodel.training.speed import SpeedMeter
-from worldmodel.training.stage import ComputeLoss, Stage, Step
+from worldmodel.training.stage import ComputeLoss, Stage
 from worldmodel.training.validation import Validation
 
 
@@ -88,9 +86,7 @@ class StageLoop:
         self._step, self._progress = start.step, start.progress
         self._saved: int | None = None  # the last step that a checkpoint was made after
         self._speed = SpeedMeter(stage.frames, place.compute)
-        module = _StepModule(model, stage.own)
-        shared = place.processes.count > 1
-        self._module = DistributedDataParallel(module, broadcast_buffers=False) if shared else module
+        self._gradients = Gradients(stage, model, compute=place.compute, processes=place.processes)
 
     @property
     def position(self) -> Position:
@@ -146,7 +142,7 @@ class StageLoop:
         with signals_held():
             rate = self._learner.optimiser.learning_rate(self._step, self._progress)
             with self._speed.step():
-                logs, losses = self._backward(parts)
+                logs, losses = self._gradients.add_up(parts, self._seed())
                 norm = self._learner.optimiser.clip()
                 self._check(losses, norm)
                 self._learner.step(self._step, self._progress)
@@ -160,29 +156,10 @@ class StageLoop:
             self._step, self._progress = self._step + 1, progress
         return logs, norm, rate
 
-    def _backward(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Add up the gradients of a step's parts; the random draws depend on seed, stage and step alone.
-
-        Return the step's logs, and the loss of each part.
-        """
-        processes, compute = self._place.processes, self._place.compute
+    def _seed(self) -> int:
+        """Return the seed of the step's random draws; it depends on the run's seed, stage and step alone."""
         entropy = np.random.SeedSequence([self._config.seed, self._index, self._step]).generate_state(2, np.uint32)
-        seed = int(entropy[0]) << 31 | int(entropy[1]) >> 1
-        torch.manual_seed(seed + processes.rank)  # dropout draws from PyTorch's own generator
-        generator = torch.Generator(compute.device).manual_seed(seed)
-        draws = Draws(generator, rank=processes.rank, ranks=processes.count)
-        logs: dict[str, Tensor] = {}
-        losses = []
-        for number, part in enumerate(parts):
-            later = number + 1 < len(parts)
-            module = self._module
-            with module.no_sync() if later and isinstance(module, DistributedDataParallel) else nullcontext():
-                with compute.autocast():
-                    step = cast(Step, self._module(part, draws))
-                (step.loss / len(parts)).backward()  # type: ignore[no-untyped-call]
-            losses.append(step.loss.detach())
-            logs = {name: logs.get(name, 0) + value / len(parts) for name, value in step.logs.items()}
-        return logs, losses
+        return int(entropy[0]) << 31 | int(entropy[1]) >> 1
 
     def _check(self, losses: list[Tensor], norm: Tensor) -> None:
         """Refuse a step that is not finite, before anything follows it. All is read at once, for which a GPU must wait.
@@ -232,14 +209,3 @@ class StageLoop:
         compute = self._place.compute
         log.picture(total, "valid/rollout", self._validation.strip(self._model, compute))
         log.embedding(total, "latent/embedding", *self._validation.embedded(self._model, compute))
-
-
-class _StepModule(nn.Module):
-    """All that learns in a stage, and a forward pass that computes a loss: what DistributedDataParallel wants."""
-
-    def __init__(self, model: WorldModel, own: nn.Module | None) -> None:
-        super().__init__()
-        self.model, self.own = model, own
-
-    def forward(self, compute_loss: Callable[[Draws], Step], draws: Draws) -> Step:
-        return compute_loss(draws)

@@ -17,7 +17,7 @@ from worldmodel.models.world_model import WorldModel
 from worldmodel.objectives.draws import Draws
 from worldmodel.objectives.objective import ClipTensors, Objective, logged
 from worldmodel.training.device import Compute
-from worldmodel.training.feed import on_device
+from worldmodel.training.feed import feed
 from worldmodel.training.health import CollapseWatch
 from worldmodel.training.processes import Processes
 from worldmodel.training.stage import ComputeLoss, Stage, StageConfig, Step
@@ -51,7 +51,7 @@ class SeeStage(Stage):
         whiten_floor: float | None,
     ) -> None:
         super().__init__(config)
-        self.name, self.own = name, objective
+        self.name, self.own, self.replays = name, objective, objective.replays
         self._objective, self._clips = objective, clips
         self._compute, self._processes, self._seed = compute, processes, seed
         self._whiten_floor = whiten_floor
@@ -66,10 +66,10 @@ class SeeStage(Stage):
             loss, logs = self._objective(model, clips, draws)
             return Step(loss, logged(logs))
 
-        batches = self._clips.batches(
-            self.config.batch, seed=self._seed, first=first, rank=self._processes.rank, ranks=self._processes.count
-        )
-        for batch in on_device(batches, self._compute.device):
+        device, processes = self._compute.device, self._processes
+        for batch in feed(
+            self._clips, self.config.batch, seed=self._seed, first=first, device=device, processes=processes
+        ):
             tensors = (batch.frames, batch.actions, batch.felt)
             parts = zip(*(x.chunk(self.config.accumulate) for x in tensors if x is not None), strict=True)
             yield [partial(compute_loss, ClipTensors(*part)) for part in parts]

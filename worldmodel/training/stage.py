@@ -70,10 +70,13 @@ class Stage(ABC):
         name: as it appears in checkpoints.
         config: how long it is, and how it learns.
         own: networks that only this stage needs, trained with the model.
+        replays: whether steps differ in their batches and random draws alone, and not in what the processor decides or
+            remembers: a GPU can then do what one of them asked for again (see `Replay`).
     """
 
     name: str
     own: nn.Module | None = None
+    replays: bool = True
 
     def __init__(self, config: StageConfig) -> None:
         self.config = config
