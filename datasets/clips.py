@@ -122,12 +122,7 @@ class Clips:
 
     def take(self, clips: NDArray[np.int64]) -> ClipBatch:
         """Return the clips of these numbers, each in `0 .. len(self) - 1`."""
-        if len(clips) and (clips.min() < 0 or clips.max() >= len(self)):
-            raise WorldModelError(
-                f"Clips {clips.min()} to {clips.max()} were asked for; there are 0 to {len(self) - 1}."
-            )
-        position = np.searchsorted(self._first_clip, clips, side="right") - 1
-        offset = clips - self._first_clip[position]
+        position, offset = self._place(clips)
         frames = self._take_frames(position, offset)
         actions = self._take_actions(position, offset * self._block)
         blocks = (len(clips), self.length - 1, self._block * self._stride, actions.shape[-1])
@@ -143,29 +138,38 @@ class Clips:
         return Columns(self._frames.rows, self._actions.rows, self._felt.rows)
 
     def rows(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the clips of these numbers lie in `columns`: their frames `[B, L]`, and their actions."""
+        """Return where the clips of these numbers lie in `columns`.
+
+        Returns:
+            The numbers of their frames, `[B, L]`, and of their control steps, `[B, L - 1, K]`.
+        """
         assert self._frames is not None
         assert self._actions is not None
-        position = np.searchsorted(self._first_clip, clips, side="right") - 1
-        offset = clips - self._first_clip[position]
-        steps = (self.length - 1) * self._block * self._stride
-        return (
-            self._frames.index(position, offset, self._stride, self.length),
-            self._actions.index(position, offset * self._block, 1, steps),
-        )
+        position, offset = self._place(clips)
+        frames = self._frames.index(position, offset, self._stride, self.length)
+        steps = self._actions.index(position, offset * self._block, 1, (self.length - 1) * self._block * self._stride)
+        return frames, steps.reshape(len(clips), self.length - 1, self._block * self._stride)
 
     def rewards(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the rewards of the blocks in the clips of these numbers, `[B, L - 1]`: sums over control steps.
 
         They are read from the disk.
         """
-        position = np.searchsorted(self._first_clip, clips, side="right") - 1
-        offset = clips - self._first_clip[position]
+        position, offset = self._place(clips)
         first = self._recording.action_start[self._episodes[position]] + offset * self._block
         steps = (self.length - 1) * self._block * self._stride
         rows = [self._recording.read_rewards(start, start + steps) for start in first.tolist()]
         sums: NDArray[np.float64] = np.reshape(rows, (len(clips), self.length - 1, -1)).sum(-1)
         return sums
+
+    def _place(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the position of each clip's episode, and how many frames of it come before the clip."""
+        if len(clips) and (clips.min() < 0 or clips.max() >= len(self)):
+            raise WorldModelError(
+                f"Clips {clips.min()} to {clips.max()} were asked for; there are 0 to {len(self) - 1}."
+            )
+        position = np.searchsorted(self._first_clip, clips, side="right") - 1
+        return position, clips - self._first_clip[position]
 
     def _take_frames(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.uint8]:
         frames = np.empty((len(position), self.length, *self._recording.frame_shape), np.uint8)
@@ -200,23 +204,22 @@ class Clips:
         return np.random.default_rng([seed, number]).integers(len(self), size=size)[own]
 
     def batches(self, size: int, *, seed: int, first: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[ClipBatch]:
-        """Yield random batches without end, the next one read while the last one is used.
-
-        A run that is resumed at batch n sees what it would have seen, see `draw`.
+        """Yield random batches (see `draw`) without end, the next one read while the last one is used.
 
         Args:
             first: number of the first batch.
+            size, seed, rank, ranks: as `draw` takes them.
         """
 
-        def draw(number: int) -> ClipBatch:
+        def read(number: int) -> ClipBatch:
             return self.take(self.draw(number, size, seed=seed, rank=rank, ranks=ranks))
 
         with ThreadPoolExecutor(1, thread_name_prefix="clips") as ahead:
             number = first
-            waiting = ahead.submit(draw, number)
+            waiting = ahead.submit(read, number)
             while True:
                 number += 1
-                ready, waiting = waiting, ahead.submit(draw, number)
+                ready, waiting = waiting, ahead.submit(read, number)
                 yield ready.result()
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """How fast one robot replans, and how near that is to the machine's limit.
 
-    scripts/bench_plan.py [--candidates 300 --rounds 10 --horizon 5]
+    scripts/bench_plan.py [--candidates 300 --rounds 10 --horizon 5 --device auto]
 
 The model is of the default shape and untrained, which takes the same time; a replan encodes one frame, takes in the
 history and searches with the cross-entropy method. The limit is its matrix multiplications alone, at the rate of a
@@ -31,7 +31,7 @@ from worldmodel.models.predictor import PredictorConfig
 from worldmodel.models.world_model import WorldModel, WorldModelConfig
 from worldmodel.planning.cem import CEMConfig
 from worldmodel.planning.policy import PlanningConfig, PlanningPolicy
-from worldmodel.training.device import Compute, choose_compute
+from worldmodel.training.device import Compute, choose_compute, matmul_flops
 
 INTERFACE = Interface("worldmodel/Reacher-v0", ("top",), 64, 64, "fast", 5, 0.02, (-1.0, -1.0), (1.0, 1.0))
 WIDTHS = (128, 256, 384, 512)  # of the predictor; token and hidden in the proportions of the default
@@ -92,12 +92,13 @@ def plan_flops(bench: Bench, model: WorldModel) -> float:
 
 def matmul_rate(compute: Compute) -> float:
     """Return the rate of one large matrix multiplication in the precision that is used, FLOP/s."""
-    a = torch.ones(1024, 1024, dtype=torch.bfloat16 if compute.bf16 else torch.float32, device=compute.device)
-    compute.wait()
+    dtype = torch.bfloat16 if compute.bf16 else torch.float32
+    if compute.device.type == "cuda":
+        return matmul_flops(compute.device, dtype)
+    a = torch.ones(1024, 1024, dtype=dtype)
     started = time.perf_counter()
     for _ in range(4):
         a @ a
-    compute.wait()
     return 4 * 2 * 1024**3 / (time.perf_counter() - started)
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python
 """How fast training is: frames per second, against the machine's rate of matrix multiplication, and where time goes.
 
-    scripts/bench_train.py [--rounds N] [--preset NAME] [--compile]
+    scripts/bench_train.py [--rounds N] [--preset NAME] [--compile] [--no-replay]
 
 Training steps as `worldmodel train` takes them (batches, objective, gradient, optimiser), on a small recording made
 for it. Rounds time one large multiplication and then steps. The fastest multiplication counts, and the round whose
 median step is the fastest: other work on the machine spoils rounds, and no lucky step counts. Operations are counted
 in the forward and backward passes of matrix multiplications and convolutions. The last line is one JSON object of the
 stage `see`: operations as a share of that rate, frames per second, and the share of that round's time in which its
-steps wait for their clips.
+steps wait for their clips (a GPU that holds the frames cuts the clips in the step itself).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Bench:
         frames: of the recording that is made.
         device: "auto", "cpu" or "cuda".
         compile: let PyTorch compile the networks first.
+        replay: ask a GPU for all the work of a step at once.
     """
 
     preset: str = "tiny"
@@ -70,6 +71,7 @@ class Bench:
     frames: int = 4_000
     device: str = "auto"
     compile: bool = False
+    replay: bool = True
 
 
 @dataclass
@@ -95,6 +97,7 @@ class Training:
         self._learner = Learner(stage, model)
         self._losses = stage.losses(model, 0)
         self._gradients = Gradients(stage, model, compute=compute, processes=Processes())
+        self._step = 0
         model.train()
 
     def step(self) -> float:
@@ -102,7 +105,8 @@ class Training:
         started = time.perf_counter()
         parts = next(self._losses)
         waited = time.perf_counter() - started
-        self._gradients.add_up(parts, 0)
+        self._gradients.add_up(parts, self._step)
+        self._step += 1
         self._learner.optimiser.clip()
         self._learner.step(0, 0.0)
         return waited
@@ -210,7 +214,7 @@ def show_where_time_goes(console: Console, model: WorldModel, training: Training
 
 def main(bench: Bench) -> None:
     console = Console()
-    compute = replace(choose_compute(bench.device), compiled=bench.compile)
+    compute = replace(choose_compute(bench.device), compiled=bench.compile, replays=bench.replay)
     config = train_config(bench.preset)
     with tempfile.TemporaryDirectory(prefix="bench-train-") as scratch:
         folder = Path(scratch) / "recording"
@@ -278,7 +282,7 @@ def measure(
         ),
     ):
         training = Training(stage, model, compute)
-        training.step()  # reads, or encodes, what is learned from
+        training.step()  # reads, or encodes, what is learned from; what is replayed later can be counted no more
         rates = Rates(count_flops(training), stage.config.batch * stage.config.length)
         for _ in range(4):  # allocate, choose kernels, compile, record
             training.step()

@@ -22,7 +22,7 @@ from worldmodel.training import feed as feed_module
 from worldmodel.training import gradients as gradients_module
 from worldmodel.training.checkpoint import load_model, newest, read_card
 from worldmodel.training.config import TrainConfig
-from worldmodel.training.device import Compute, choose_compute
+from worldmodel.training.device import Compute
 from worldmodel.training.feed import feed
 from worldmodel.training.processes import Processes
 from worldmodel.training.replay import Replay, Told
@@ -46,7 +46,10 @@ def learning_by(name: str, config: TrainConfig) -> TrainConfig:
     objective = objective_config(name)
     dynamics = None if isinstance(objective, MaskedFutureConfig) else MaskedFutureConfig()
     stages = {stage: replace(getattr(config, stage), steps=8) for stage in ("see", "forecast", "guide", "draw")}
-    return replace(config, objective=objective, dynamics=dynamics, save_every=1000, whiten_floor=1.0, **stages)
+    model = replace(config.model, predictor=replace(config.model.predictor, dropout=0.1))
+    return replace(
+        config, model=model, objective=objective, dynamics=dynamics, save_every=1000, whiten_floor=1.0, **stages
+    )
 
 
 def trained_by(config: TrainConfig, reacher: Path, run: Path, compute: Compute) -> dict[str, torch.Tensor]:
@@ -78,6 +81,8 @@ class Checked(Replay):
         as_is = [p.grad for p in self._parameters if p.grad is not None]
         for gradient, expected in zip(gradients, as_is, strict=True):
             assert (gradient - expected).norm() <= 1e-3 * expected.norm() + 1e-6
+        for parameter, static in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = static  # which the optimiser takes, and clips in place
         Checked.checked += 1
         return logs, losses
 
@@ -142,15 +147,20 @@ def test_a_run_goes_on_where_it_stopped(
         assert gap < 1e-3, f"{tag} differs by {gap}"
 
 
-def test_half_precision_trains_and_a_processor_takes_it_over(
-    tiny_train_config: TrainConfig, reacher: Path, cpu: Compute, tmp_path: Path
+def test_what_a_gpu_has_begun_in_half_precision_a_processor_ends(
+    tiny_train_config: TrainConfig, reacher: Path, cuda: Compute, cpu: Compute, tmp_path: Path
 ) -> None:
-    compute = choose_compute("cuda")
+    def stop(stage: str, done: int, steps: int, values: dict[str, float]) -> None:
+        if stage == "forecast" and done == 6:
+            raise KeyboardInterrupt
+
     config = learning_by("masked-future", tiny_train_config)
-    weights = trained_by(config, reacher, tmp_path, replace(compute, bf16=True))
-    assert all(torch.isfinite(value).all() for value in weights.values())
     with Recording.open(reacher) as recording:
-        assert Trainer(config, recording=recording, run=tmp_path, compute=cpu).train() is not None
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(config, recording=recording, run=tmp_path, compute=replace(cuda, bf16=True)).train(stop)
+        Trainer(config, recording=recording, run=tmp_path, compute=cpu).train()
+    assert read_card(newest(tmp_path)).position.finished
+    assert all(torch.isfinite(value).all() for value in load_model(tmp_path).state_dict().values())
 
 
 @torch.no_grad()
@@ -189,22 +199,21 @@ def test_every_planner_plans(planner: PlannerName, bf16: bool, tiny_model: World
     torch.testing.assert_close(decided, blocks(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.0])
+@pytest.mark.parametrize("share", [0.25, 0.0])
 def test_every_batch_comes_to_the_same_place(
-    share: float, reacher: Path, cuda: Compute, monkeypatch: pytest.MonkeyPatch
+    share: float, reacher: Path, cuda: Compute, cpu: Compute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut from what the GPU holds, or brought there where it has no room."""
     monkeypatch.setattr(feed_module, "GPU_SHARE", share)
     with Recording.open(reacher) as recording:
         clips = Clips(recording, np.arange(recording.episodes), length=4)
         there, here = (
-            feed(clips, 8, seed=0, first=2, device=device, processes=Processes())
-            for device in (cuda.device, torch.device("cpu"))
+            feed(clips, 8, seed=0, first=2, compute=compute, processes=Processes()) for compute in (cuda, cpu)
         )
         places = set()
         for _ in range(5):
-            gpu, cpu = next(there), next(here)
-            assert torch.equal(gpu.frames.cpu(), cpu.frames)
-            assert torch.equal(gpu.actions.cpu(), cpu.actions)
+            gpu, expected = next(there), next(here)
+            assert torch.equal(gpu.frames.cpu(), expected.frames)
+            assert torch.equal(gpu.actions.cpu(), expected.actions)
             places.add(gpu.frames.data_ptr())
     assert len(places) == 1

@@ -44,8 +44,8 @@ class Command:
         fine_tune: after an objective other than masked-future, train encoder and predictor together.
         device: "auto" takes CUDA where there is one, else the CPU.
         compile: let PyTorch compile the networks first, which takes a minute or more and a compiler on this machine.
-        replay: ask a GPU for all the work of a step at once, where steps allow it; with --no-replay, for each operation
-            by itself, which takes small models several times as long.
+        replay: let a GPU that trains alone keep the frames where it has room, and ask it for all the work of a step at
+            once; with --no-replay, for each operation by itself, which takes small models several times as long.
         resume: continue the run that the folder holds; with --no-resume, such a folder is refused.
     """
 

@@ -112,7 +112,7 @@ def colour_maps(frames: Tensor, strength: Tensor, config: AugmentConfig) -> tupl
 
 
 def _row(like: Tensor, *values: float) -> Tensor:
-    """Return `values` where `like` is, written there: a copy from the processor is one that a GPU must wait for."""
+    """Return `values` where `like` is, written there: with a copy the processor would wait for a GPU."""
     return torch.cat([like.new_full((1,), value) for value in values])
 
 

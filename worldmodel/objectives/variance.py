@@ -42,6 +42,6 @@ def variance_covariance(latents: Tensor, config: VarianceConfig) -> Tensor:
     variance = torch.relu(1 - (latents.var(0) + 1e-4).sqrt()).mean()
     with torch.autocast(latents.device.type, enabled=False):  # small covariances drown in rounding errors
         centred = latents - latents.mean(0)
-        covariance = centred.T @ centred / (len(latents) - 1)  # torch.cov makes a GPU wait for the processor
+        covariance = centred.T @ centred / (len(latents) - 1)  # torch.cov makes the processor wait for a GPU
     off = covariance.square().sum() - covariance.diagonal().square().sum()
     return config.variance * variance + config.covariance * off / latents.shape[1]

@@ -31,7 +31,8 @@ class Compute:
         bf16: whether autocast to bfloat16 is used.
         flops: measured rate of matrix multiplication in that precision, FLOP/s.
         compiled: whether networks are compiled for it before they are trained.
-        replays: whether a GPU is asked for all the work of a training step at once, where steps allow it.
+        replays: whether a GPU that trains alone is asked for all the work of a step at once, where steps allow it, and
+            holds what clips are cut from.
     """
 
     device: torch.device

@@ -41,8 +41,8 @@ class DrawStage(Stage):
             loss = F.mse_loss(model.decoder(latents).float(), target)
             return Step(loss, {"decoder": loss.detach()})
 
-        device, processes = self._compute.device, self._processes
+        compute, processes = self._compute, self._processes
         for batch in feed(
-            self._clips, self.config.batch, seed=self._seed, first=first, device=device, processes=processes
+            self._clips, self.config.batch, seed=self._seed, first=first, compute=compute, processes=processes
         ):
             yield [partial(compute_loss, part.flatten(0, 1)) for part in batch.frames.chunk(self.config.accumulate)]

@@ -12,27 +12,30 @@ from torch import Tensor
 
 from worldmodel.datasets.clips import ClipBatch, Clips, Columns
 from worldmodel.objectives.objective import ClipTensors
+from worldmodel.training.device import Compute
 from worldmodel.training.processes import Processes
 
-GPU_SHARE = 0.5  # of a GPU's free memory, for frames and actions
+GPU_SHARE = 0.25  # of a GPU's free memory, for what clips are cut from
 
 
 def feed(
-    clips: Clips, size: int, *, seed: int, first: int, device: torch.device, processes: Processes
+    clips: Clips, size: int, *, seed: int, first: int, compute: Compute, processes: Processes
 ) -> Iterator[ClipTensors]:
-    """Yield random batches without end, as tensors on `device`; each process gets its part of them.
+    """Yield random batches without end, as tensors on a device; each process gets its part of them.
 
-    A GPU with room for all that clips are cut from takes it once, and cuts them itself. Otherwise bytes travel there
-    one batch ahead of the step; floats are made of them there. All batches come to the same place on a GPU, one after
-    another, so that steps can be replayed: a batch holds until the next.
+    A GPU that replays steps, and has room for all that clips are cut from, takes it once and cuts them itself.
+    Otherwise bytes travel there one batch ahead of the step; floats are made there. On a GPU all batches come to
+    the same place, one after another, so that steps can be replayed: a batch holds until the next.
 
     Args:
         size: clips in a batch, over all processes.
         seed: decides the batches.
         first: number of the first batch.
+        compute: the device.
     """
+    device = compute.device
     rank, ranks = processes.rank, processes.count
-    columns = clips.columns if device.type == "cuda" else None
+    columns = clips.columns if device.type == "cuda" and compute.replays else None
     if columns is not None and _fits(columns, device):
         numbers = (clips.draw(number, size, seed=seed, rank=rank, ranks=ranks) for number in count(first))
         return _in_place(_cut(clips, columns, numbers, device))
@@ -43,6 +46,7 @@ def feed(
 
 
 def _fits(columns: Columns, device: torch.device) -> bool:
+    torch.cuda.empty_cache()  # what stages before have used is free, too
     free, _ = torch.cuda.mem_get_info(device)
     return sum(x.nbytes for x in (columns.frames, columns.actions, columns.felt)) <= GPU_SHARE * free
 
@@ -54,8 +58,7 @@ def _cut(
     frames, actions, felt = (_tensor(x).to(device) for x in (columns.frames, columns.actions, columns.felt))
     for chosen in numbers:
         where, when = (_tensor(rows).to(device, non_blocking=True) for rows in clips.rows(chosen))
-        blocks = actions[when].view(len(chosen), clips.length - 1, -1, actions.shape[-1])
-        yield ClipTensors(frames[where], blocks, felt[where])
+        yield ClipTensors(frames[where], actions[when], felt[where])
 
 
 def _brought(batches: Iterable[ClipBatch], device: torch.device) -> Iterator[ClipTensors]:
@@ -93,8 +96,10 @@ def _in_place(batches: Iterator[ClipTensors]) -> Iterator[ClipTensors]:
     place = next(batches)
     yield place
     for clips in batches:
-        for name in ("frames", "actions", "felt"):
-            getattr(place, name).copy_(getattr(clips, name))
+        place.frames.copy_(clips.frames)
+        place.actions.copy_(clips.actions)
+        if place.felt is not None and clips.felt is not None:
+            place.felt.copy_(clips.felt)
         yield place
 
 

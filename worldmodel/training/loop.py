@@ -85,8 +85,8 @@ class StageLoop:
         self._start, self._clock = start, Clock(start.stage_seconds)
         self._step, self._progress = start.step, start.progress
         self._saved: int | None = None  # the last step that a checkpoint was made after
-        self._speed = SpeedMeter(stage.frames, place.compute)
         self._gradients = Gradients(stage, model, compute=place.compute, processes=place.processes)
+        self._speed = SpeedMeter(stage.frames, place.compute, self._gradients.unlike)
 
     @property
     def position(self) -> Position:
@@ -150,6 +150,7 @@ class StageLoop:
             progress = self._place.processes.first(progress)
             self._stage.after_step(self._model, progress)
             if progress >= 1:
+                self._gradients.let_go()
                 self._learner.finish()
                 self._stage.finish(self._model)
             # last: a stage that fails while it finishes is not taken for finished

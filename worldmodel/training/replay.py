@@ -18,9 +18,9 @@ class Replay:
     Networks of these sizes keep a GPU waiting: it is done with an operation before the processor has asked for the
     next. The first steps run as they are; then one is recorded, and from there on all of them are asked for at once.
 
-    What is done again reads the same memory each time, so batches must come to the same place (`on_device`), and
-    nothing that steps differ in may be decided by the processor (`Stage.replays`). Random draws do follow the
-    generators, which are seeded anew for each step.
+    What is done again reads the same memory each time, so batches must come to the same place (`feed`), and nothing
+    that steps differ in may be decided by the processor (`Stage.replays`). Random draws do follow the generators, which
+    are seeded anew for each step.
 
     Args:
         parameters: that the work leaves gradients at.
@@ -36,6 +36,7 @@ class Replay:
         self._stream = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
         self._before = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._work: Callable[[], Told] | None = None  # holds what the graph reads
         self._told: Told = {}, []
         self._gradients: list[Tensor | None] = []
 
@@ -50,6 +51,11 @@ class Replay:
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient  # the optimiser lets go of them
         return self._told
+
+    def forget(self) -> None:
+        """Forget what was recorded, and leave its memory to others."""
+        self._graph, self._work, self._before = None, None, 0
+        self._told, self._gradients = ({}, []), []
 
     def _aside(self, work: Callable[[], Told]) -> Told:
         """Do it on the stream that will record it, to which autograd then keeps."""
@@ -66,15 +72,24 @@ class Replay:
         Raises:
             WorldModelError: it makes the processor wait for the GPU, and cannot be recorded.
         """
+        device = self._stream.device
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        try:
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        try:  # a recording that fails leaves its stream behind as the current one
+            with (
+                torch.cuda.device(device),
+                torch.cuda.stream(torch.cuda.current_stream(device)),
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            ):
                 self._told = work()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
+            cause = error.__context__ or error  # ending what has failed fails, too
             raise WorldModelError(
-                f"A training step cannot be recorded on this GPU: {str(error).splitlines()[0]}. The last checkpoint is "
-                "kept. Train with --no-replay, which asks the GPU for each operation by itself."
+                f"A training step cannot be recorded on this GPU: {str(cause).splitlines()[0]}. The last checkpoint is "
+                "kept. Go on with `worldmodel train` and --no-replay, which asks the GPU for each operation by itself."
             ) from error
+        self._work = work
         self._gradients = [parameter.grad for parameter in self._parameters]
         return graph

@@ -66,9 +66,9 @@ class SeeStage(Stage):
             loss, logs = self._objective(model, clips, draws)
             return Step(loss, logged(logs))
 
-        device, processes = self._compute.device, self._processes
+        compute, processes = self._compute, self._processes
         for batch in feed(
-            self._clips, self.config.batch, seed=self._seed, first=first, device=device, processes=processes
+            self._clips, self.config.batch, seed=self._seed, first=first, compute=compute, processes=processes
         ):
             tensors = (batch.frames, batch.actions, batch.felt)
             parts = zip(*(x.chunk(self.config.accumulate) for x in tensors if x is not None), strict=True)

@@ -25,12 +25,13 @@ class SpeedMeter:
     Args:
         frames: that all processes together see in a step.
         compute: whose rate of matrix multiplication is the limit.
+        unlike: steps in the beginning that take longer than those that follow, and are left out of the time; operations
+            are counted in the first.
     """
 
-    def __init__(self, frames: int, compute: Compute) -> None:
-        self._frames, self._compute = frames, compute
+    def __init__(self, frames: int, compute: Compute, unlike: int) -> None:
+        self._frames, self._compute, self._unlike = frames, compute, unlike
         self._flops: int | None = None
-        self._warm = False
         self.restart()
 
     @contextmanager
@@ -42,22 +43,18 @@ class SpeedMeter:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Count the block as a step.
-
-        The first two are left out of the time: in the first one operations are counted, in the second one what is
-        compiled is compiled.
-        """
+        """Count the block as a step."""
         if self._flops is None:
             with counting_flops() as counter:
                 yield
             self._flops = counter.get_total_flops()
-            return
-        yield
-        if self._warm:
-            self._steps += 1
         else:
-            self._warm = True
+            yield
+        if self._unlike:
+            self._unlike -= 1
             self.restart()
+        else:
+            self._steps += 1
 
     def values(self) -> dict[str, float]:
         """Return scalars by tag since the last call; empty where no step was timed.
