@@ -147,7 +147,7 @@ class Clips:
         assert self._actions is not None
         position, offset = self._place(clips)
         frames = self._frames.index(position, offset, self._stride, self.length)
-        steps = self._actions.index(position, offset * self._block, 1, (self.length - 1) * self._block * self._stride)
+        steps = self._actions.index(position, offset * self._block, 1, self._steps)
         return frames, steps.reshape(len(clips), self.length - 1, self._block * self._stride)
 
     def rewards(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -157,10 +157,14 @@ class Clips:
         """
         position, offset = self._place(clips)
         first = self._recording.action_start[self._episodes[position]] + offset * self._block
-        steps = (self.length - 1) * self._block * self._stride
-        rows = [self._recording.read_rewards(start, start + steps) for start in first.tolist()]
+        rows = [self._recording.read_rewards(start, start + self._steps) for start in first.tolist()]
         sums: NDArray[np.float64] = np.reshape(rows, (len(clips), self.length - 1, -1)).sum(-1)
         return sums
+
+    @property
+    def _steps(self) -> int:
+        """Control steps in a clip."""
+        return (self.length - 1) * self._block * self._stride
 
     def _place(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the position of each clip's episode, and how many frames of it come before the clip."""
@@ -181,14 +185,13 @@ class Clips:
         return frames
 
     def _take_actions(self, position: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.float32]:
-        steps = (self.length - 1) * self._block * self._stride
-        actions = np.empty((len(position), steps, len(self._recording.provenance.low)), np.float32)
+        actions = np.empty((len(position), self._steps, len(self._recording.provenance.low)), np.float32)
         if self._actions is not None:
             self._actions.gather(position, offset, 1, actions)
         else:
             starts = self._recording.action_start[self._episodes[position]] + offset
             for start, out in zip(starts.tolist(), actions, strict=True):
-                out[:] = self._recording.read_actions(start, start + steps)
+                out[:] = self._recording.read_actions(start, start + self._steps)
         return actions
 
     def draw(self, number: int, size: int, *, seed: int, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:

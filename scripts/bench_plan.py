@@ -92,10 +92,9 @@ def plan_flops(bench: Bench, model: WorldModel) -> float:
 
 def matmul_rate(compute: Compute) -> float:
     """Return the rate of one large matrix multiplication in the precision that is used, FLOP/s."""
-    dtype = torch.bfloat16 if compute.bf16 else torch.float32
     if compute.device.type == "cuda":
-        return matmul_flops(compute.device, dtype)
-    a = torch.ones(1024, 1024, dtype=dtype)
+        return matmul_flops(compute.device, compute.dtype)
+    a = torch.ones(1024, 1024, dtype=compute.dtype)
     started = time.perf_counter()
     for _ in range(4):
         a @ a
@@ -105,7 +104,7 @@ def matmul_rate(compute: Compute) -> float:
 def a_round(bench: Bench, model: WorldModel, compute: Compute) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     """Return one round's forecasts, by the fast copy and by the predictor under autocast."""
     hold = INTERFACE.steps_per_frame
-    imagination = Imagination(model, hold=hold, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
+    imagination = Imagination(model, hold=hold, dtype=compute.dtype)
     seen = model.most_visible
     latents = torch.randn(1, seen, model.config.latent, device=compute.device)
     past = torch.zeros(1, seen - 1, 1, 2, device=compute.device)

@@ -112,8 +112,7 @@ class Training:
         return waited
 
     def measure(self, rates: Rates, steps: int) -> None:
-        dtype = torch.bfloat16 if self.compute.bf16 else torch.float32
-        rates.matmul = max(rates.matmul, matmul_flops(self.compute.device, dtype))
+        rates.matmul = max(rates.matmul, matmul_flops(self.compute.device, self.compute.dtype))
         times, waits = [], []
         for _ in range(steps):
             started = time.perf_counter()

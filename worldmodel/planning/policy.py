@@ -113,8 +113,7 @@ class PlanningPolicy:
         self._generator = torch.Generator(compute.device).manual_seed(seed)
         self._space = PlanSpace(model.low, model.high, config.horizon, steps // self._hold)
         self._planner = make_planner(config.planner, config, self._space)
-        dtype = torch.bfloat16 if compute.bf16 else torch.float32
-        self._imagination = Imagination(model, hold=self._hold, dtype=dtype)
+        self._imagination = Imagination(model, hold=self._hold, dtype=compute.dtype)
         self._forget()
 
     @torch.no_grad()

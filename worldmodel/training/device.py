@@ -41,6 +41,11 @@ class Compute:
     compiled: bool = False
     replays: bool = True
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What matrix multiplications run in."""
+        return torch.bfloat16 if self.bf16 else torch.float32
+
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context in which matrix multiplications run in the chosen precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)

@@ -66,8 +66,7 @@ class Gradients:
 
     def let_go(self) -> None:
         """Give back the memory that steps took, after the last of them."""
-        if self._replay:
-            self._replay.forget()
+        self._replay = None
 
     def _backward(self, parts: Sequence[ComputeLoss]) -> tuple[dict[str, Tensor], list[Tensor]]:
         logs: dict[str, Tensor] = {}

@@ -52,11 +52,6 @@ class Replay:
             parameter.grad = gradient  # the optimiser lets go of them
         return self._told
 
-    def forget(self) -> None:
-        """Forget what was recorded, and leave its memory to others."""
-        self._graph, self._work, self._before = None, None, 0
-        self._told, self._gradients = ({}, []), []
-
     def _aside(self, work: Callable[[], Told]) -> Told:
         """Do it on the stream that will record it, to which autograd then keeps."""
         current = torch.cuda.current_stream(self._generator.device)

@@ -90,7 +90,7 @@ def read_acted(trained: Trained, report: Path) -> list[Acted]:
     interface = model.interface
     if found != (interface.env, len(model.low), 0, model.config.latent, interface.proprioception):
         raise foreign
-    imagination = Imagination(model, hold=steps // held, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
+    imagination = Imagination(model, hold=steps // held, dtype=compute.dtype)
     acted = []
     for place, number in enumerate(trials.number.tolist()):
         start, goal = encode_frames(model, np.stack([trials.frames[place, 0], trials.goal[place]]), compute)
