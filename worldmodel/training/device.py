@@ -59,7 +59,8 @@ class Compute:
         """Return the same in bfloat16 or not; where that is another precision, its rate is measured."""
         if bf16 == self.bf16:
             return self
-        return replace(self, bf16=bf16, flops=matmul_flops(self.device, torch.bfloat16 if bf16 else torch.float32))
+        other = replace(self, bf16=bf16)
+        return replace(other, flops=matmul_flops(other.device, other.dtype))
 
     def prepare(self, model: nn.Module) -> None:
         """Compile the networks of `model` in place, each for itself, where that is asked for.
